@@ -1,0 +1,230 @@
+"""The command line. Commands import what they need when they run, so that `--help` stays instant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.commands import USAGE
+from harness.errors import UserError, did_you_mean
+
+runs_option = click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="MUTOSCOPE_RUNS", show_default=True,
+    help="Folder of run directories.",
+)  # fmt: skip
+plugin_option = click.option("--plugin", "plugins", multiple=True, help="Python file or module that registers plugins.")
+tracking_option = click.option(
+    "--tracking-uri", envvar="MLFLOW_TRACKING_URI", default=None, help="MLflow store [default: SQLite beside the runs]."
+)
+
+
+class Commands(click.Group):
+    """Suggests the nearest command for a mistyped one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise UserError(f'no command is called "{args[0]}"', did_you_mean(args[0], self.commands))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="mutoscope")
+def app() -> None:
+    """Benchmark text-to-video methods: train, generate, evaluate and rank them under one protocol.
+
+    \b
+    mutoscope run quick                       compare all methods of the embedded suite
+    mutoscope run quick --methods tqd,ltd --seeds 0,1 --set train.steps=50
+    mutoscope evaluate my_clips/              score a folder of clips
+    mutoscope board                           the leaderboard again
+    mutoscope serve                           browse it in MLflow
+    """
+
+
+def _split(_: Any, __: Any, text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _numbers(_: Any, __: Any, text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in _split(None, None, text))
+    except ValueError:
+        raise UserError(f'--seeds "{text}": expected whole numbers', "for example --seeds 0,1,2") from None
+
+
+def suite_options(command: Any) -> Any:
+    """The arguments that `run` and `plan` share."""
+    for option in reversed((
+        click.argument("suite_name", metavar="SUITE"),
+        click.option("--methods", callback=_split, help="Rows to run, by comma [default: all of the suite]."),
+        click.option("--seeds", callback=_numbers, help="Seeds, by comma [default: the suite's]."),
+        click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. train.steps=50."),
+        click.option("--limit", type=click.IntRange(min=1), help="Only the first N prompts; marks the run partial."),
+        runs_option,
+        plugin_option,
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@app.command()
+@suite_options
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one a core].")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--fresh", is_flag=True, help="Discard what these cells have and start over.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
+@click.option("--publish/--no-publish", default=True, show_default=True, help="Write to MLflow when done.")
+@tracking_option
+def run(**options: Any) -> None:
+    """Train, generate, evaluate and rank a suite. Running again resumes or reuses.
+
+    SUITE is a shipped suite (see `mutoscope list`) or a YAML file.
+
+    \b
+    mutoscope run quick
+    mutoscope run quick --methods base,tqd --limit 4
+    mutoscope run quick --set dataset.name=folder --set dataset.path=clips --methods supervised-logitnormal
+    """
+    from harness.commands.run import run_suite
+
+    sys.exit(run_suite(**options))
+
+
+@app.command()
+@suite_options
+def plan(**options: Any) -> None:
+    """Show the cells of a run, their keys, what is done and an estimate (= run --dry-run)."""
+    from harness.commands.run import run_suite
+
+    sys.exit(run_suite(**options, dry_run=True))
+
+
+@app.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--metrics", callback=_split, help="Metrics, by comma [default: all that are ready].")
+@click.option("--prompts", type=click.Path(path_type=Path), help="metadata.csv, metadata.jsonl or a JSON map.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to keep the scores [default: under --runs].")
+@runs_option
+@plugin_option
+def evaluate(**options: Any) -> None:
+    """Score every clip of a folder, whatever made it.
+
+    Prompts come from metadata.csv, metadata.jsonl or a JSON map (file name to prompt) in the folder, or from --prompts;
+    never from file names. A damaged clip is named and the rest is scored.
+
+    \b
+    mutoscope evaluate my_clips/
+    mutoscope evaluate my_clips/ --metrics flow/magnitude,vbench/temporal_flickering
+    """
+    from harness.commands.evaluate import evaluate_folder
+
+    sys.exit(evaluate_folder(**options))
+
+
+@app.command()
+@click.argument("suite", required=False)
+@runs_option
+@click.option("--markdown", is_flag=True, help="Markdown instead of a terminal table.")
+def board(suite: str | None, runs: Path, markdown: bool) -> None:
+    """Show the leaderboard of a suite [default: the newest]."""
+    from harness.commands.results import show_board
+
+    show_board(suite, runs, markdown)
+
+
+@app.command()
+@click.argument("suite", required=False)
+@runs_option
+@tracking_option
+def publish(suite: str | None, runs: Path, tracking_uri: str | None) -> None:
+    """Write run directories to MLflow [default: every suite]. Publishing again changes nothing."""
+    from harness.commands.results import publish_suites
+
+    publish_suites(suite, runs, tracking_uri)
+
+
+@app.command()
+@runs_option
+@click.option("--port", type=int, default=None, help="Port [default: 5000, or the next free one].")
+@click.option("--host", default="127.0.0.1", show_default=True)
+def serve(runs: Path, port: int | None, host: str) -> None:
+    """Browse the results in MLflow on this machine; prints links that open on the leaderboards."""
+    from harness.commands.results import serve_runs
+
+    serve_runs(runs, host, port)
+
+
+@app.command(name="list")
+@plugin_option
+def list_(plugins: Sequence[str]) -> None:
+    """List suites, methods, metrics, backbones and datasets."""
+    from harness.commands.describe import list_all
+
+    list_all(plugins)
+
+
+@app.command()
+@click.argument("name")
+@click.option("--equations", is_flag=True, help="The equations a method is made of.")
+@plugin_option
+def describe(name: str, equations: bool, plugins: Sequence[str]) -> None:
+    """Explain a suite, method, metric, backbone or dataset: what it is, its options, what it needs.
+
+    \b
+    mutoscope describe tqd
+    mutoscope describe tqd --equations
+    mutoscope describe vbench/temporal_flickering
+    """
+    from harness.commands.describe import describe_name
+
+    describe_name(name, equations, plugins)
+
+
+@app.command()
+@plugin_option
+def doctor(plugins: Sequence[str]) -> None:
+    """Check this installation: versions, devices, weights, shadowed packages."""
+    from harness.commands.doctor import examine
+
+    sys.exit(examine(plugins))
+
+
+@app.group()
+def embedded() -> None:
+    """The small backbone that ships with Mutoscope."""
+
+
+@embedded.command(name="train", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def embedded_train(arguments: tuple[str, ...]) -> None:
+    """Train it again from nothing; resumes where it was stopped."""
+    from harness.embedded.train import main as train
+
+    train(list(arguments))
+
+
+def main() -> None:
+    """Entry point: a UserError is two lines and exit code 2; anything else unexpected keeps its traceback (1)."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        click.echo(f"error: {error.problem}", err=True)
+        if error.remedy:
+            click.echo(f"  {error.remedy}", err=True)
+        sys.exit(USAGE)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; run the same command again to go on", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""`list` and `describe`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from harness import registry, suite
+from harness.config import load_yaml, merge, validate
+from harness.errors import UserError, did_you_mean
+
+KINDS = {
+    "methods": registry.methods,
+    "metrics": registry.metrics,
+    "backbones": registry.backbones,
+    "datasets": registry.datasets,
+}
+
+
+def list_all(plugins: Sequence[str]) -> None:
+    """Everything that can be named, read without importing it."""
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("suites", "", end_section=True)
+    for name, path in suite.shipped().items():
+        table.add_row(f"  {name}", load_yaml(path).get("title", ""))
+    for kind, entries in KINDS.items():
+        table.add_row("", "")
+        table.add_row(kind, "")
+        for name, line, origin in entries.describe():
+            table.add_row(f"  {name}", line if origin == "mutoscope" else f"{line} [{origin}]")
+    Console().print(table, highlight=False, markup=False)
+
+
+def describe_name(name: str, equations: bool, plugins: Sequence[str]) -> None:
+    """The whole story of one name."""
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+    console = Console()
+    if name in suite.shipped():
+        console.print(suite.shipped()[name].read_text(encoding="utf-8"), highlight=False, markup=False)
+        return
+    for entries in KINDS.values():
+        if name in entries.names():
+            _describe(entries.kind, entries.get(name), equations, console)
+            return
+    everything = {*suite.shipped(), *(known for entries in KINDS.values() for known in entries.names())}
+    raise UserError(f'nothing is called "{name}"', did_you_mean(name, everything))
+
+
+def _describe(kind: str, cls: Any, equations: bool, console: Console) -> None:
+    version = getattr(cls, "version", None)
+    console.print(f"[bold]{cls.name}[/]  {kind}{'' if version is None else f', version {version}'}", highlight=False)
+    console.print(inspect.cleandoc(cls.__doc__ or ""), highlight=False, markup=False)
+    if kind == "metric":
+        direction = {True: "higher is better", False: "lower is better", None: "descriptive, not ranked"}
+        low, high = cls.range
+        unit = f", {cls.unit}" if cls.unit else ""
+        console.print(
+            f"\n{cls.level} level, {direction[cls.higher_is_better]}, range [{low}, {high}]{unit}", highlight=False
+        )
+    options = _options(cls.Config, getattr(cls, "preset", {}))
+    if options.row_count:
+        console.print("\noptions", style="bold")
+        console.print(options)
+    if kind == "method":
+        _describe_method(cls, equations, console)
+
+
+def _describe_method(cls: Any, equations: bool, console: Console) -> None:
+    needs = cls.needs(validate(cls.Config, merge(cls.preset, {}), cls.name))
+    told = {
+        "roles": needs.roles,
+        "scores": needs.scores,
+        "rewards": needs.rewards,
+        "caps": needs.caps,
+        "stages": needs.stages,
+    }
+    wanted = "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items() if names)
+    turns = ", ".join(f"{turn.role} every {turn.every}" for turn in cls.turns) or "none (nothing is trained)"
+    console.print(f"\nneeds {wanted}\nturns {turns}", highlight=False, markup=False)
+    if equations:
+        console.print("\nequations", style="bold")
+        for function in cls.equations():
+            line = inspect.cleandoc(function.__doc__ or "").split("\n")[0]
+            console.print(f"  {function.__module__}.{function.__name__}: {line}", highlight=False, markup=False)
+
+
+def _options(model: type[BaseModel], preset: Any) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("key", "default", "meaning"):
+        table.add_column(name, overflow="fold")
+    for key, field in model.model_fields.items():
+        default = preset.get(key, "required" if field.is_required() else field.get_default(call_default_factory=True))
+        table.add_row(f"  {key}", str(default), field.description or "")
+    return table

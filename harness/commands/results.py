@@ -1,0 +1,99 @@
+"""`board`, `publish` and `serve`: from run directories to what people look at."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.errors import UserError, did_you_mean
+from harness.store import read_json, suite_dirs
+
+
+def find_suite(name: str | None, runs: Path) -> Path:
+    """The newest suite folder of that name (or `name@digest`), or the newest of all."""
+    found = suite_dirs(runs)
+    if not found:
+        raise UserError(f"{runs}: no results yet", "make some with: mutoscope run quick")
+    for folder in found:
+        if name is None or folder.name == name or folder.name.split("@")[0] == name:
+            return folder
+    raise UserError(f'{runs} has no suite called "{name}"', did_you_mean(name or "", (f.name for f in found)))
+
+
+def show_suite(folder: Path, console: Console) -> None:
+    """The leaderboard table."""
+    from leaderboards import rank, show
+
+    show.render(rank.table(folder), console)
+
+
+def show_board(suite: str | None, runs: Path, markdown: bool) -> None:
+    from leaderboards import rank, show
+
+    folder = find_suite(suite, runs)
+    if markdown:
+        print(show.markdown(rank.table(folder)))
+    else:
+        show_suite(folder, Console())
+
+
+def publish_suite(folder: Path, tracking_uri: str | None, console: Console) -> None:
+    """To MLflow, saying where; unchanged results cost nothing."""
+    from leaderboards.publish import publish
+
+    published = publish(folder, tracking_uri)
+    console.print(
+        f"mlflow  {published.tracking_uri}, experiment {published.experiment_id}", highlight=False, soft_wrap=True
+    )
+    console.print(f"browse  mutoscope serve --runs {folder.parent}", highlight=False, soft_wrap=True)
+
+
+def publish_suites(suite: str | None, runs: Path, tracking_uri: str | None) -> None:
+    folders = [find_suite(suite, runs)] if suite else suite_dirs(runs)
+    if not folders:
+        raise UserError(f"{runs}: no results yet", "make some with: mutoscope run quick")
+    for folder in folders:
+        publish_suite(folder, tracking_uri, Console())
+
+
+def serve_runs(runs: Path, host: str, port: int | None) -> None:
+    """Serve until interrupted; links are printed once the server answers."""
+    from leaderboards import views
+
+    find_suite(None, runs)
+    port = views.free_port(host, port or 5000)
+    server = views.serve(runs, host, port)
+    base = f"http://{host}:{port}"
+    try:
+        _wait_until_up(server, base)
+        console = Console()
+        for folder in suite_dirs(runs):
+            marker = folder / "published.json"
+            if marker.exists():
+                link = views.links(base, read_json(marker)["experiment_id"])["leaderboard"]
+                console.print(f"{folder.name}  {link}", highlight=False, soft_wrap=True)
+        console.print("Ctrl-C stops the server", highlight=False)
+        server.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], base: str, patience: float = 90.0) -> None:
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise UserError(f"the MLflow server ended with code {server.returncode}", "its own message is above")
+        try:
+            with urllib.request.urlopen(f"{base}/health", timeout=2):
+                return
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.2)
+    raise UserError(f"the MLflow server did not answer at {base} within {patience:.0f} s", "try another --port")

@@ -1,0 +1,162 @@
+"""What metrics share about a clip: decoded once, every feature computed once; and what identifies an evaluator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import registry, video
+from harness.errors import UserError
+from harness.store import atomic
+
+if TYPE_CHECKING:
+    from harness.api import Clip, Metric
+
+MAX_CACHED = 16 * 2**20  # bytes; larger arrays (dense flow) cost more to read back than they are worth on disk
+RUNTIME = frozenset({"batch_size", "device", "workers", "threads"})  # config keys that cannot change a score
+
+
+# ---- identity --------------------------------------------------------------------------------------------------
+
+
+def sha256_file(path: Path | str) -> str:
+    """Hex digest of a file's bytes; read again only when its size or modification time changes."""
+    path = Path(path)
+    try:
+        stat = path.stat()
+        return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}", "check the path") from error
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(metric: type[Metric], config: Any) -> str:
+    """Hex digest of all that can change a score: name, version, config, feature versions, weight bytes.
+
+    Where the weights lie and how the work is spread (`RUNTIME` keys) do not enter.
+    """
+    digests = {str(path): sha256_file(path) for path in metric.weights(config)}
+    identity = {
+        "name": metric.name,
+        "version": metric.version,
+        "config": _identity(config.model_dump(mode="json"), digests),
+        "features": {name: registry.feature(name)[0] for name in metric.features},
+        "weights": sorted(digests.values()),
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _identity(value: Any, digests: Mapping[str, str]) -> Any:
+    """Config without run-time keys, weight paths replaced by their digests."""
+    if isinstance(value, dict):
+        return {key: _identity(item, digests) for key, item in value.items() if key not in RUNTIME}
+    if isinstance(value, list):
+        return [_identity(item, digests) for item in value]
+    return digests.get(value, value) if isinstance(value, str) else value
+
+
+# ---- features --------------------------------------------------------------------------------------------------
+
+
+class FeatureStore:
+    """Hands out clips one at a time and keeps what was computed, in a folder if one is given.
+
+    `problems` lists cache entries that were damaged and have been computed anew.
+    """
+
+    def __init__(self, cache: Path | None = None) -> None:
+        self.cache, self.problems = cache, list[str]()
+
+    @contextmanager
+    def open(self, clip: Clip) -> Iterator[ClipFeatures]:
+        """Features of one clip; its memory is released when the block ends."""
+        features = ClipFeatures(clip, self)
+        try:
+            yield features
+        finally:
+            features.release()
+
+    def load(self, sha256: str, name: str, version: int) -> NDArray[Any] | None:
+        """A cached array, or None: not there, or damaged (then removed and noted)."""
+        path = self._path(sha256, name, version)
+        if path is None or not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as entry:
+                array, digest = entry["array"], str(entry["sha256"])
+            if digest != _digest(array):
+                raise ValueError("its digest does not match its content")
+            return array
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            self.problems.append(f"{path}: damaged cache entry, computed anew: {error}")
+            path.unlink(missing_ok=True)
+            return None
+
+    def save(self, sha256: str, name: str, version: int, array: NDArray[Any]) -> None:
+        path = self._path(sha256, name, version)
+        if path is not None and array.nbytes <= MAX_CACHED:
+            with atomic(path) as temporary:
+                np.savez(temporary, array=array, sha256=np.array(_digest(array)))
+
+    def _path(self, sha256: str, name: str, version: int) -> Path | None:
+        return self.cache and self.cache / f"{name.replace('/', '-')}@{version}" / sha256[:2] / f"{sha256}.npz"
+
+
+def _digest(array: NDArray[Any]) -> str:
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+class ClipFeatures:
+    """Frames and named features of one clip (`harness.api.Features`), each computed at most once."""
+
+    def __init__(self, clip: Clip, store: FeatureStore) -> None:
+        self.clip, self.store = clip, store
+        self._video: video.Video | None = None
+        self._features: dict[str, NDArray[Any]] = {}
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """`[F, H, W, 3]` RGB, read-only. Raises DamagedVideo."""
+        return self._decoded().frames
+
+    @property
+    def fps(self) -> float:
+        return self._decoded().fps
+
+    def get(self, name: str) -> NDArray[Any]:
+        """The feature registered under `name`, read-only: from memory, from the cache, or computed."""
+        if name not in self._features:
+            version, function = registry.feature(name)
+            array = self.store.load(self.clip.sha256, name, version)
+            if array is None:
+                array = np.asarray(function(self.frames))
+                self.store.save(self.clip.sha256, name, version, array)
+            array.flags.writeable = False  # shared by metrics
+            self._features[name] = array
+        return self._features[name]
+
+    def release(self) -> None:
+        """Forget frames and features."""
+        self._video = None
+        self._features.clear()
+
+    def _decoded(self) -> video.Video:
+        if self._video is None:
+            self._video = video.read(self.clip.path)
+            self._video.frames.flags.writeable = False
+        return self._video

@@ -1,0 +1,309 @@
+"""Suite x methods x seeds to ordered cells with their keys. Every check that can fail early fails here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.api import Dataset, Needs, Row
+from harness.config import digest, merge, validate
+from harness.errors import UserError, did_you_mean
+from harness.prompts import Prompt, read_prompts
+from harness.store import RunDir, read_json, read_jsonl, write_json
+from harness.suite import Suite
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric as a suite uses it; what the run directory records about it."""
+
+    name: str
+    config: Mapping[str, Any]
+    version: int
+    fingerprint: str
+    level: str
+    higher_is_better: bool | None
+    range: tuple[float, float]
+    unit: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.fingerprint[:8]}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Suite x row x seed: the unit of work, of resume and of a leaderboard's child run. Plain data, so it travels."""
+
+    row: str
+    method: str
+    version: int
+    config: Mapping[str, Any]
+    config_digest: str
+    seed: int
+    path: Path
+    train_key: str
+    clip_key: str
+    trains: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.row} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a worker needs to know. Plain data."""
+
+    suite: Suite
+    digest: str
+    root: Path
+    prompts: tuple[Prompt, ...]
+    metrics: tuple[MetricSpec, ...]
+    cells: tuple[Cell, ...]
+    limit: int | None = None
+    marks: tuple[str, ...] = ()
+    data_digest: str = ""
+    backbone_digest: str = ""
+    plugins: tuple[str, ...] = field(default=())
+
+    @property
+    def folder(self) -> Path:
+        return self.root / f"{self.suite.name}@{self.digest[:8]}"
+
+    def only(self, cells: Iterable[Cell]) -> Plan:
+        """The same plan with these cells."""
+        return replace(self, cells=tuple(cells))
+
+    @cached_property
+    def wanted(self) -> int:
+        """Number of prompts to generate: a limit is rounded up to whole generation batches, which are never split."""
+        if self.limit is None:
+            return len(self.prompts)
+        batch = self.suite.generate.batch
+        return min(len(self.prompts), -(-self.limit // batch) * batch)
+
+
+def make_plan(
+    suite: Suite,
+    root: Path,
+    methods: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    limit: int | None = None,
+    plugins: Sequence[str] = (),
+) -> Plan:
+    """Resolve names, configs, data and weights; raise UserError on the first thing that could not work."""
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+    metrics = tuple(metric_spec(item) for item in suite.metrics)
+    rows = _rows(suite, methods)
+    backbone_class = registry.backbones.get(suite.backbone["name"], "backbone.name")
+    backbone_config = plugin_config(backbone_class, suite.backbone, "backbone")
+    backbone_digest = backbone_class.digest(backbone_config)
+    needs = {row: kind.needs(config) for row, (kind, config) in rows.items()}
+    prompts = read_prompts(suite)
+    marks: tuple[str, ...] = ()
+    dataset = make_dataset(suite)
+    data_digest = dataset.digest()
+    if any(kind.turns for kind, _ in rows.values()):
+        data_rows = dataset.rows()
+        caps = backbone_class.capabilities(backbone_config)
+        for row, need in needs.items():
+            _check_needs(row, need, data_rows, caps, suite)
+        marks = _check_overlap(suite, data_rows, prompts)
+    protocol = suite.protocol() | {
+        "prompts": [asdict(prompt) for prompt in prompts],
+        "metrics": [spec.id for spec in metrics],
+        "backbone": backbone_digest,
+        "data": data_digest,
+    }
+    suite_digest = digest(protocol)
+    plan = Plan(
+        suite, suite_digest, root.resolve(), prompts, metrics, (), limit, marks, data_digest, backbone_digest,
+        tuple(plugins),
+    )  # fmt: skip
+    cells = [
+        _cell(plan, row, kind, config, seed) for row, (kind, config) in rows.items() for seed in seeds or suite.seeds
+    ]
+    return plan.only(cells)
+
+
+def _rows(suite: Suite, methods: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """Row name to (method class, config): the suite's rows, or the chosen ones; any registered method may be named."""
+    chosen = list(methods) or list(suite.methods)
+    out = {}
+    for row in chosen:
+        options = dict(suite.methods.get(row, {}))
+        name = options.pop("method", row)
+        if row not in suite.methods and row not in registry.methods.names():
+            known = {*suite.methods, *registry.methods.names()}
+            raise UserError(f'no method or row is called "{row}"', did_you_mean(row, known))
+        kind = registry.methods.get(name, f"methods.{row}")
+        out[row] = kind, validate(kind.Config, merge(kind.preset, options), f"methods.{row}")
+    return out
+
+
+def plugin_config(kind: Any, spec: Mapping[str, Any], where: str) -> Any:
+    """The plugin's validated Config from `{"name": ..., **options}`."""
+    return validate(kind.Config, {k: v for k, v in spec.items() if k != "name"}, where)
+
+
+def make_dataset(suite: Suite, spec: Mapping[str, Any] | None = None, where: str = "dataset") -> Dataset:
+    """The suite's training set, or another dataset named by `spec`, at the suite's clip spec."""
+    options = dict(suite.dataset if spec is None else spec)
+    scores = options.pop("scores", None)
+    kind = registry.datasets.get(options.get("name", ""), f"{where}.name")
+    dataset = kind(plugin_config(kind, options, where), suite.clip)
+    if scores is None:
+        return dataset
+    from harness.data.scores import Scored
+
+    return Scored(dataset, Path(scores))
+
+
+def metric_spec(item: Mapping[str, Any]) -> MetricSpec:
+    """Resolve a metric, check its weights and take its fingerprint."""
+    from harness.features import fingerprint
+
+    kind = registry.metrics.get(item.get("name", ""), "metrics")
+    config = plugin_config(kind, item, f"metrics.{kind.name}")
+    return MetricSpec(
+        name=kind.name,
+        config=config.model_dump(mode="json"),
+        version=kind.version,
+        fingerprint=fingerprint(kind, config),
+        level=kind.level,
+        higher_is_better=kind.higher_is_better,
+        range=kind.range,
+        unit=kind.unit,
+    )
+
+
+def _check_needs(row: str, need: Needs, rows: Sequence[Row], caps: frozenset[str], suite: Suite) -> None:
+    where = f"methods.{row}: needs"
+    missing = [name for name in need.scores if any(name not in item.scores for item in rows)]
+    if missing:
+        raise UserError(
+            f"{where} score column{'s' * (len(missing) > 1)} {', '.join(missing)}, which dataset "
+            f'"{suite.dataset["name"]}" lacks',
+            "add the columns to its metadata, name a file with dataset.scores, or leave the method out with --methods",
+        )
+    lacking = sorted(set(need.caps) - caps)
+    if lacking:
+        raise UserError(f'{where} {", ".join(lacking)}, which backbone "{suite.backbone["name"]}" cannot do')
+    if "short_prompt" in need.fields and not any(item.short_prompt for item in rows):
+        raise UserError(f"{where} short captions", "add a short_prompt column to the dataset's metadata")
+
+
+def normal_prompt(text: str) -> str:
+    """Two prompts are the same if they agree up to case, spacing and a final stop."""
+    return re.sub(r"\s+", " ", text).strip().rstrip(".").casefold()
+
+
+def _check_overlap(suite: Suite, rows: Iterable[Row], prompts: Iterable[Prompt]) -> tuple[str, ...]:
+    trained = {normal_prompt(text) for row in rows for text in (row.prompt, row.short_prompt) if text}
+    shared = [prompt.text for prompt in prompts if normal_prompt(prompt.text) in trained]
+    if not shared:
+        return ()
+    if not suite.train.allow_overlap:
+        raise UserError(
+            f'{len(shared)} of the evaluation prompts are also trained on, first: "{shared[0]}"',
+            "change the dataset or the prompts, or mark the run with --set train.allow_overlap=true",
+        )
+    return ("overlap",)
+
+
+def _cell(plan: Plan, row: str, kind: Any, config: Any, seed: int) -> Cell:
+    suite, options = plan.suite, config.model_dump(mode="json")
+    trains = bool(kind.turns)
+    identity = {"method": kind.name, "version": kind.version, "config": options}
+    config_digest = digest(identity)
+    common = {"backbone": plan.backbone_digest, "threads": suite.threads, "clip": suite.clip.model_dump()}
+    trained = {"train": suite.train.model_dump(), "data": plan.data_digest, "seed": seed} if trains else {}
+    train_key = digest(identity | common | trained)
+    sampled = {
+        "train": train_key,
+        "generate": suite.generate.model_dump(),
+        "prompts": [[prompt.id, prompt.text] for prompt in plan.prompts],
+        "seed": seed,
+    }
+    return Cell(
+        row=row,
+        method=kind.name,
+        version=kind.version,
+        config=options,
+        config_digest=config_digest,
+        seed=seed,
+        path=plan.folder / f"{row}@{config_digest[:8]}" / f"seed{seed}",
+        train_key=train_key,
+        clip_key=digest(sampled),
+        trains=trains,
+    )
+
+
+# ---- what is done already ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a cell is: units done and wanted, per stage."""
+
+    train: tuple[int, int]
+    generate: tuple[int, int]
+    evaluate: tuple[int, int]
+    done: bool
+
+    @property
+    def finished(self) -> bool:
+        return all(done >= wanted for done, wanted in (self.train, self.generate, self.evaluate))
+
+
+def progress(plan: Plan, cell: Cell) -> Progress:
+    """Read from the run directory; loads no model."""
+    run = RunDir(cell.path)
+    trained = (run / "checkpoint" / "weights.json").exists()
+    steps = plan.suite.train.steps if cell.trains else 0
+    ids = {prompt.id for prompt in plan.prompts[: plan.wanted]}
+    clips = {row["id"] for row in read_jsonl(run / "clips.jsonl")} & ids
+    scored = 0
+    for spec in plan.metrics:
+        rows = read_jsonl(run / "scores" / f"{spec.id}.jsonl")
+        good = {row["clip"] for row in rows if not row["error"]}
+        scored += len(good & ids) if spec.level == "clip" else int("*" in good)
+    wanted = sum(len(ids) if spec.level == "clip" else int(plan.wanted == len(plan.prompts)) for spec in plan.metrics)
+    snapshot = read_jsonl(run / "train" / "metrics.jsonl")
+    steps_done = steps if trained else min(steps, 1 + max((row["step"] for row in snapshot), default=-1))
+    return Progress((steps_done, steps), (len(clips), len(ids)), (scored, wanted), run.done)
+
+
+def write_suite(plan: Plan) -> None:
+    """`suite.json` of the suite folder: the resolved protocol, for everyone who reads the results."""
+    suite = plan.suite
+    path = plan.folder / "suite.json"
+    rows = sorted({*(read_json(path)["rows"] if path.exists() else ()), *(cell.row for cell in plan.cells)})
+    seeds = sorted({*(read_json(path)["seeds"] if path.exists() else ()), *(cell.seed for cell in plan.cells)})
+    content = {
+        "name": suite.name,
+        "digest": plan.digest,
+        "title": suite.title,
+        "description": suite.description,
+        "clip": suite.clip.model_dump(),
+        "prompts": len(plan.prompts),
+        "seeds": seeds,
+        "rows": rows,
+        "metrics": [asdict(spec) for spec in plan.metrics],
+        "resolved": suite.model_dump(mode="json"),
+    }
+    if not path.exists() or read_json(path) != _plain(content):
+        write_json(path, content)
+
+
+def _plain(obj: Any) -> Any:
+    import json
+
+    return json.loads(json.dumps(obj))

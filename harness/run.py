@@ -1,0 +1,162 @@
+"""Drive a plan: each cell through train, generate and evaluate, under its lock, with what is done already reused."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import plan as planning
+from harness import provenance, registry
+from harness.plan import Cell, Plan
+from harness.store import RunDir, append_jsonl, atomic, lock, read_json, read_jsonl, write_json, write_jsonl, write_text
+
+if TYPE_CHECKING:
+    from harness.api import Backbone
+
+Report = Callable[[str, int, int], None]  # stage, units done, units wanted
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell on its way through the stages."""
+
+    plan: Plan
+    cell: Cell
+    device: str
+    report: Report
+
+    @property
+    def run(self) -> RunDir:
+        return RunDir(self.cell.path)
+
+
+def run_cell(plan: Plan, cell: Cell, device: str, report: Report) -> list[str]:
+    """Bring one cell to completion (or to the plan's limit). Returns problems that left gaps, e.g. a failed metric."""
+    for plugin in plan.plugins:
+        registry.load_plugin(plugin)
+    set_threads(plan.suite.threads)
+    job = Job(plan, cell, device, report)
+    with lock(cell.path / ".lock"):
+        if planning.progress(plan, cell).finished and job.run.done:
+            return []
+        _write_cell(job)
+        _adopt(job)
+        from harness.evaluate import evaluate
+        from harness.generate import generate
+        from harness.train import train
+
+        train(job)
+        generate(job)
+        problems = evaluate(job)
+        write_json(job.run / "provenance.json", _provenance(job))
+        if not problems and planning.progress(plan, cell).finished and plan.wanted == len(plan.prompts):
+            write_text(job.run / "DONE", f"{cell.clip_key}\n")
+        return problems
+
+
+def set_threads(threads: int) -> None:
+    """The intra-op thread count decides the order of sums, so it is part of the protocol, not of the machine."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+
+
+@lru_cache(maxsize=1)
+def _load(name: str, config: str, device: str) -> Backbone:
+    import torch
+
+    kind = registry.backbones.get(name)
+    return kind.load(kind.Config.model_validate_json(config), torch.device(device))
+
+
+def load_backbone(plan: Plan, device: str) -> Backbone:
+    """The suite's backbone, loaded once per process."""
+    spec = plan.suite.backbone
+    kind = registry.backbones.get(spec["name"])
+    return _load(spec["name"], planning.plugin_config(kind, spec, "backbone").model_dump_json(), device)
+
+
+def make_method(plan: Plan, cell: Cell, roles: dict[str, Backbone], services: Any) -> Any:
+    """The cell's method, built on its roles."""
+    kind = registry.methods.get(cell.method)
+    return kind(kind.Config.model_validate(dict(cell.config)), roles, services)
+
+
+def _write_cell(job: Job) -> None:
+    cell, plan = job.cell, job.plan
+    content = {
+        "suite": plan.suite.name,
+        "suite_digest": plan.digest,
+        "row": cell.row,
+        "method": cell.method,
+        "version": cell.version,
+        "config": dict(cell.config),
+        "config_digest": cell.config_digest,
+        "seed": cell.seed,
+        "prompts": len(plan.prompts),
+        "metrics": [asdict(spec) for spec in plan.metrics],
+        "keys": {"train": cell.train_key, "clip": cell.clip_key},
+        "marks": list(plan.marks),
+    }
+    path = job.run / "cell.json"
+    if not path.exists():
+        write_json(path, content)
+
+
+def _provenance(job: Job) -> dict[str, Any]:
+    plan = job.plan
+    return {
+        "git": provenance.git_state(Path(__file__).parent),
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(job.device),
+        "digests": {"suite": plan.digest, "backbone": plan.backbone_digest, "data": plan.data_digest},
+        "data_notes": dict(planning.make_dataset(plan.suite).notes()) if job.cell.trains else {},
+        "command": sys.argv[1:],
+    }
+
+
+# ---- reuse across suites: the same key means the same bytes ------------------------------------------------------
+
+
+def _adopt(job: Job) -> None:
+    """Copy a finished training, or finished clips, of the same key from another suite under the same root."""
+    trained, sampled = job.run / "checkpoint" / "weights.json", job.run / "clips.jsonl"
+    for path in sorted(job.plan.root.glob(f"*@*/*@*/seed{job.cell.seed}/cell.json")):
+        other = RunDir(path.parent)
+        if other.path == job.cell.path:
+            continue
+        keys = read_json(path)["keys"]
+        if (
+            keys["train"] == job.cell.train_key
+            and not trained.exists()
+            and (other / "checkpoint/weights.json").exists()
+        ):
+            _copy(other / "train" / "metrics.jsonl", job.run / "train" / "metrics.jsonl")
+            for file in sorted((other / "checkpoint").glob("*.safetensors")):
+                _copy(file, job.run / "checkpoint" / file.name)
+            _copy(other / "checkpoint" / "weights.json", trained)
+            _adopt_timings(job, other, "train")
+        if keys["clip"] == job.cell.clip_key and not sampled.exists() and other.done:
+            rows = read_jsonl(other / "clips.jsonl")
+            for row in rows:
+                _copy(other / row["file"], job.run / row["file"])
+            _adopt_timings(job, other, "generate")
+            write_jsonl(sampled, rows)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _adopt_timings(job: Job, other: RunDir, stage: str) -> None:
+    rows = [row | {"adopted": True} for row in other.timings() if row["stage"] == stage]
+    if rows:
+        append_jsonl(job.run / "timings.jsonl", rows)

@@ -1,0 +1,71 @@
+"""What a reader must know before believing a leaderboard, one sentence each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from harness.stats import EXACT, FLIPS, LEVEL
+from leaderboards.rank import Contest, Leaderboard
+from leaderboards.read import Column
+
+
+def notes(board: Leaderboard) -> list[str]:
+    """Partial rows, evaluators that differ, n/a and failed scores, saturation, and what this many prompts can tell."""
+    return [*_rows(board), *_evaluators(board), *(note for column in board.columns for note in _column(board, column))]
+
+
+def _rows(board: Leaderboard) -> Iterator[str]:
+    for entry in board.entries:
+        if not entry.complete:
+            yield (
+                f"{entry.label}: partial, {entry.clips} of {entry.expected} clips"
+                f"{'' if entry.clips < entry.expected else ', not all stages finished'}; shown, not ranked"
+            )
+        unused = sorted({int(run.path.name[4:]) for run in entry.runs} - set(entry.seeds))
+        if unused:
+            yield f"{entry.label}: seed {_words(unused)} not used, the other rows lack it"
+        if entry.marks:
+            yield f"{entry.label}: marked {_words(entry.marks)}"
+
+
+def _evaluators(board: Leaderboard) -> Iterator[str]:
+    found = defaultdict(list)
+    for column in board.columns:
+        found[column.name].append(column.fingerprint[:8])
+    for name, prints in found.items():
+        if len(prints) > 1:
+            yield f"{name}: scored by different evaluators ({_words(prints)}); separate columns, never ranked together"
+
+
+def _column(board: Leaderboard, column: Column) -> Iterator[str]:
+    values = {entry.label: board.values[entry.label, column.key] for entry in board.entries}
+    for word, counts in (
+        ("not applicable", {label: value.na for label, value in values.items()}),
+        ("failed", {label: value.errors for label, value in values.items()}),
+        ("not scored", {e.label: values[e.label].missing for e in board.entries if e.complete}),
+    ):
+        told = [f"{label} {count}" for label, count in counts.items() if count]
+        if told:
+            yield f"{column.key}: {word}, clips: {_words(told)}"
+    saturated = [label for label, value in values.items() if value.saturated]
+    if saturated:
+        who = "every row" if len(saturated) == len(values) else _words(saturated)
+        yield f"{column.key}: saturated for {who}: at least 95 % of clips at the best end of the range"
+    contest = board.contests.get(column.key)
+    if contest and len(contest.labels) > 1:
+        yield from _power(column, contest)
+
+
+def _power(column: Column, contest: Contest) -> Iterator[str]:
+    """Say so when no difference could be significant, however large."""
+    rows, units = contest.scores.shape[:2]
+    pairs = rows * (rows - 1) // 2
+    smallest = 2.0 ** (1 - units) if units <= EXACT else 1 / (1 + FLIPS)
+    if smallest * pairs > 1 - LEVEL:
+        what = "seeds" if column.level == "set" else "prompts"
+        yield f"{column.key}: {units} {what} cannot separate {rows} rows, however different; ranks are all ties"
+
+
+def _words(items: object) -> str:
+    return ", ".join(map(str, items))  # type: ignore[call-overload]

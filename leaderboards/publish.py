@@ -1,0 +1,319 @@
+"""Run directories to MLflow. The only module that imports mlflow, and only inside functions: the import costs seconds.
+
+A published run is written once and its `content` tag last; a run without it is what a killed publisher left, and goes.
+Changed rows and seeds are replaced, unchanged ones left alone, ranks updated in place, because they depend on the
+other rows. Everything can be rebuilt from the run directories at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
+from harness.store import RunDir, lock, read_json, run_dirs, write_json
+from leaderboards import payload, views
+from leaderboards.export import gallery
+from leaderboards.rank import Leaderboard, table
+from leaderboards.read import Entry, seed_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mlflow.tracking import MlflowClient
+    from numpy.typing import NDArray
+
+BATCH = 1000  # metrics per log_batch; params and tags: 100
+STRIPS = 6  # prompts with a filmstrip in the image grid
+MARKER = "published.json"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a suite's results are."""
+
+    tracking_uri: str
+    experiment_id: str
+    runs: Mapping[str, str]  # row label -> parent run id
+    written: int
+    skipped: int
+
+    def links(self, base_url: str) -> dict[str, str]:
+        """Deep links into the UI at `base_url`."""
+        return views.links(base_url, self.experiment_id, list(self.runs.values()))
+
+
+def default_uri(suite_dir: Path) -> str:
+    """The SQLite store beside the suites."""
+    return f"sqlite:///{suite_dir.resolve().parent / 'mlflow.db'}"
+
+
+def publish(suite_dir: Path, tracking_uri: str | None = None, force: bool = False) -> Published:
+    """Bring an experiment up to date with a suite folder. Safe to repeat, to interrupt and to run several times at once.
+
+    Args:
+        tracking_uri: any MLflow tracking URI; default `sqlite:///<runs>/mlflow.db`, artifacts in `<runs>/mlartifacts`.
+        force: look at the store even if the marker file says that nothing changed.
+    """
+    uri = tracking_uri or default_uri(suite_dir)
+    with lock(suite_dir / ".publish.lock"):
+        state = {"tracking_uri": uri, "content": suite_digest(suite_dir)}
+        known = read_json(suite_dir / MARKER) if (suite_dir / MARKER).exists() else {}
+        if not force and {key: known.get(key) for key in state} == state and _still_there(uri, known["experiment_id"]):
+            return Published(uri, known["experiment_id"], known["runs"], 0, known["count"])
+        board = table(suite_dir)
+        with _mlflow_errors(uri):
+            client = connect(uri)
+            experiment = _experiment(client, board, uri)
+            done = _Publisher(client, experiment, board).run()
+        published = Published(uri, experiment, *done)
+        count = published.written + published.skipped
+        write_json(suite_dir / MARKER, state | {"experiment_id": experiment, "runs": published.runs, "count": count})
+        return published
+
+
+def suite_digest(suite_dir: Path) -> str:
+    """Of all that would be published from a suite folder."""
+    parts = [(suite_dir / "suite.json").read_text(), *map(payload.run_digest, run_dirs(suite_dir))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+# ---- the store --------------------------------------------------------------------------------------------------
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client on an initialised store. Creating the tables of a new SQLite file is not safe in parallel: one at a time."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    from mlflow.tracking import MlflowClient
+
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with _store_lock(uri):
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _store_lock(uri: str) -> Any:
+    file = _sqlite_file(uri)
+    return lock(file.with_name(f".{file.name}.lock")) if file else nullcontext()
+
+
+def _still_there(uri: str, experiment: str) -> bool:
+    """Whether a marker still tells the truth, without importing mlflow. Servers are taken at their word."""
+    file = _sqlite_file(uri)
+    if file is None:
+        return True
+    if not file.exists():
+        return False
+    try:
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as store:
+            query = "SELECT 1 FROM experiments WHERE experiment_id = ? AND lifecycle_stage = 'active'"
+            return store.execute(query, (int(experiment),)).fetchone() is not None
+    except (sqlite3.Error, ValueError):
+        return False
+
+
+@contextmanager
+def _mlflow_errors(uri: str) -> Iterator[None]:
+    """What MLflow and its store refuse, as a message; the results themselves are safe in the run directories."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in {"mlflow", "sqlalchemy", "requests", "urllib3"}:
+            raise
+        told = str(error).strip().split("\n")[0][:300]
+        raise UserError(
+            f"{uri}: cannot publish: {told}", "check the address or the server, then run publish again"
+        ) from error
+
+
+def _experiment(client: MlflowClient, board: Leaderboard, uri: str) -> str:
+    """Get or create by name, under the store's lock; a publisher elsewhere may still win the race, so look twice."""
+    from mlflow.exceptions import MlflowException
+
+    name, file = f"mutoscope/{board.name}", _sqlite_file(uri)
+    place = (file.resolve().parent / "mlartifacts" / board.name).as_uri() if file else None
+    with _store_lock(uri):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(client.create_experiment(name, artifact_location=place))
+            except MlflowException:
+                found = client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            client.restore_experiment(found.experiment_id)
+    if place and found.artifact_location != place:
+        raise UserError(
+            f"{file}: was written for artifacts in {found.artifact_location}, not {place}",
+            "the folder was moved: delete mlflow.db and mlartifacts, then publish again; nothing is lost",
+        )
+    return str(found.experiment_id)
+
+
+# ---- writing ----------------------------------------------------------------------------------------------------
+
+
+class _Publisher:
+    """One suite into one experiment."""
+
+    def __init__(self, client: MlflowClient, experiment: str, board: Leaderboard) -> None:
+        self.client, self.experiment, self.board = client, experiment, board
+        self.found = self._published()
+        self.keep: set[str] = set()
+        self.written = self.skipped = 0
+
+    def run(self) -> tuple[dict[str, str], int, int]:
+        parents = {}
+        for entry in self.board.entries:
+            children = [(run, payload.child(self.board, entry, run)) for run in entry.runs]
+            whole = payload.parent(self.board, entry, [told for _, told in children])
+            parent = self._put(whole, {}, lambda run_id, entry=entry: self._parent_files(run_id, entry))
+            for run, told in children:
+                link = {"mlflow.parentRunId": parent}
+                self._put(told, link, lambda run_id, run=run: self._child_files(run_id, run))
+            self._stand(parent, entry)
+            parents[entry.label] = parent
+        for run_id in {run.info.run_id for runs in self.found.values() for run in runs} - self.keep:
+            self.client.delete_run(run_id)
+        self._describe(parents)
+        return parents, self.written, self.skipped
+
+    def _published(self) -> dict[str, list[Any]]:
+        """Active runs of the experiment by run_key."""
+        out: dict[str, list[Any]] = {}
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+            for run in page:
+                out.setdefault(run.data.tags.get("run_key", ""), []).append(run)
+            token = page.token
+            if not token:
+                return out
+
+    def _put(self, told: payload.Payload, link: dict[str, str], files: Any) -> str:
+        """The id of the run that says `told`: the one that does already, else a new one."""
+        for run in self.found.get(told.key, ()):
+            if run.data.tags.get("content") == told.content:
+                run_id = str(run.info.run_id)
+                for key, value in link.items():
+                    if run.data.tags.get(key) != value:
+                        self.client.set_tag(run_id, key, value)
+                self.keep.add(run_id)
+                self.skipped += 1
+                return run_id
+        tags = dict(told.tags) | link | {"run_key": told.key}
+        run = self.client.create_run(self.experiment, told.start_ms, tags, told.name)
+        run_id = str(run.info.run_id)
+        self._log(run_id, told)
+        files(run_id)
+        self.client.set_terminated(run_id, "FINISHED", told.end_ms)
+        self.client.set_tag(run_id, "content", told.content)
+        self.keep.add(run_id)
+        self.written += 1
+        return run_id
+
+    def _log(self, run_id: str, told: payload.Payload) -> None:
+        from mlflow.entities import Metric, Param
+
+        metrics = [Metric(name, value, told.end_ms, step) for name, value, step in told.metrics]
+        params = [Param(name, value) for name, value in told.params.items()]
+        for first in range(0, len(params), 100):
+            self.client.log_batch(run_id, params=params[first : first + 100])
+        for first in range(0, len(metrics), BATCH):
+            self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+
+    def _stand(self, run_id: str, entry: Entry) -> None:
+        """Ranks, and scores as text: logged again only where they differ."""
+        from mlflow.entities import Metric, RunTag
+
+        now = self.client.get_run(run_id).data
+        ranks, texts = payload.standing(self.board, entry)
+        stamp = int(time.time() * 1000)
+        metrics = [Metric(name, value, stamp, 0) for name, value in ranks.items() if now.metrics.get(name) != value]
+        tags = [RunTag(name, text) for name, text in texts.items() if now.tags.get(name) != text]
+        if metrics or tags:
+            self.client.log_batch(run_id, metrics=metrics, tags=tags)
+
+    # ---- artifacts ----
+
+    def _child_files(self, run_id: str, run: RunDir) -> None:
+        with tempfile.TemporaryDirectory() as staging:
+            for name in payload.published_files(run):
+                target = Path(staging) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(run.path / name, target)
+            self.client.log_artifacts(run_id, staging)
+
+    def _parent_files(self, run_id: str, entry: Entry) -> None:
+        board = self.board
+        runs = {run.path.name.replace("seed", "seed "): run for run in entry.used}
+        page = gallery(f"{entry.label} on {board.name}", runs, board.columns)
+        self.client.log_text(run_id, page, "gallery.html")
+        self.client.log_dict(run_id, entry.runs[0].cell(), "cell.json")
+        self.client.log_dict(run_id, board.suite, "suite.json")
+        self.client.log_table(run_id, payload.per_prompt(board, entry), "per_prompt.json")
+        for run in entry.used:
+            _filmstrips(self.client, run_id, run)
+
+    def _describe(self, parents: Mapping[str, str]) -> None:
+        """The experiment's own page: protocol, table, links; and its saved views."""
+        import mlflow
+
+        board, suite = self.board, self.board.suite
+        names = payload.text_tags(board)
+        columns = [views.Score(payload.clean(c.key), names[c.key], c.higher_is_better) for c in board.columns]
+        tags = {
+            "mlflow.note.content": payload.note(board, views.links("", self.experiment, list(parents.values()))),
+            "mlflow.experimentKind": "custom_model_development",
+            "suite": suite["name"],
+            "suite.digest": suite["digest"],
+            **{f"higher_is_better.{c.metric}": str(c.higher_is_better).lower() for c in columns},
+            **views.saved_views(columns, mlflow.__version__, int((board.folder / "suite.json").stat().st_mtime * 1000)),
+        }
+        now = self.client.get_experiment(self.experiment).tags
+        for key, value in tags.items():
+            if now.get(key) != value:
+                self.client.set_experiment_tag(self.experiment, key, value)
+
+
+def _filmstrips(client: MlflowClient, run_id: str, run: RunDir) -> None:
+    """The first prompts in the image grid, one image a clip, the seed as the step."""
+    from harness import video
+
+    for clip in run.clips()[:STRIPS]:
+        frames = video.read(run / clip["file"]).frames
+        key = payload.clean(clip["prompt"] or clip["id"]).replace("/", "_")[:120]
+        client.log_image(run_id, _sheet(frames), key=key, step=seed_of(run), synchronous=True)
+
+
+def _sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Nine evenly spaced frames, three by three, to be read like text; the UI shows images in square cards."""
+    import numpy as np
+
+    from harness import video
+
+    chosen = frames[np.linspace(0, len(frames) - 1, 9).round().astype(int)]
+    rows = [video.contact_sheet(chosen[first : first + 3], 3) for first in (0, 3, 6)]
+    gap = np.full((2, rows[0].shape[1], 3), 255, np.uint8)
+    return np.concatenate([rows[0], gap, rows[1], gap, rows[2]])

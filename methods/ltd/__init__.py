@@ -1,0 +1,53 @@
+"""LTD (latent temporal discrepancy): the loss counts more where the clean latent moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from harness.api import Batch, Options, register_method, register_part
+from methods.ltd import equations
+from methods.ltd.equations import latent_difference, motion_weight, unit_mean, windowed_mean
+from methods.supervised import ElementWeight, Supervised
+
+__all__ = ["LTD", "LtdOptions", "LtdWeight", "equations"]
+
+
+class LtdOptions(Options):
+    """Window, norm and scale of the weight."""
+
+    tau: int = Field(3, ge=1, description="window size in latent frames; an even one equals the next odd one")
+    norm: Literal["voxel", "frame", "frame_rms"] = Field(
+        "voxel", description="what a difference of frames is measured over"
+    )
+    normalise: bool = Field(False, description="divide by the batch mean, to keep the scale of an unweighted loss")
+
+
+@register_part("element_weight", "ltd")
+class LtdWeight(ElementWeight):
+    """w = 1 + ln(e + D), D the windowed mean change of the clean latent (Eqs. 2-3)."""
+
+    Config: ClassVar[type[Options]] = LtdOptions
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, t: Tensor) -> Tensor:
+        """`[B, 1, F, H, W]` (voxel) or `[B, 1, F, 1, 1]`."""
+        d = latent_difference(batch.latent, self.config.norm)
+        w = motion_weight(windowed_mean(d, self.config.tau)).unsqueeze(1)
+        return unit_mean(w) if self.config.normalise else w
+
+
+@register_method
+class LTD(Supervised):
+    """Logit-normal fine-tuning whose squared error is weighted by how much the latent moves there."""
+
+    name = "ltd"
+    preset = {"time_law": {"name": "logit_normal"}, "element_weight": {"name": "ltd"}}
+
+    @classmethod
+    def equations(cls) -> tuple[Callable[..., Any], ...]:
+        return (latent_difference, windowed_mean, motion_weight, unit_mean, *super().equations())

@@ -1,0 +1,37 @@
+"""TQD (timestep-aware quality decoupling) and its data-filter-only control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.api import register_method
+from methods.supervised import Supervised
+from methods.tqd import equations, parts
+
+__all__ = ["TQD", "DataFilter", "equations", "parts"]
+
+
+@register_method
+class TQD(Supervised):
+    """Clips good in motion train at high noise, clips good in looks at low noise; clips good in neither are dropped."""
+
+    name = "tqd"
+    preset = {"time_law": {"name": "tqd_beta"}, "retention": {"name": "tqd"}}
+
+    @classmethod
+    def equations(cls) -> tuple[Callable[..., Any], ...]:
+        own = (equations.normalise, equations.keep_probability, equations.beta_mean, equations.concentration)
+        return (*own, equations.beta_parameters, equations.beta_quantile, *super().equations())
+
+
+@register_method
+class DataFilter(Supervised):
+    """TQD's retention alone, with logit-normal time: what the filtering contributes without the time law."""
+
+    name = "data-filter"
+    preset = {"time_law": {"name": "logit_normal"}, "retention": {"name": "tqd"}}
+
+    @classmethod
+    def equations(cls) -> tuple[Callable[..., Any], ...]:
+        return (equations.normalise, equations.keep_probability, *super().equations())

@@ -1,0 +1,1 @@
+"""VBench dimensions under their official names: official formulas, official weights where there are any."""
