@@ -59,7 +59,7 @@ def stepper(name: str, base: Backbone, spec: ClipSpec, rows: int, batch: int) ->
 
 
 def measure(names: list[str], steppers: list[Callable[[int], None]], rounds: int) -> np.ndarray:
-    """CPU seconds per step, `[rounds, methods]`, after three rounds of warming up; blind to whoever shares the cores."""
+    """CPU seconds per step, `[rounds, methods]`, after three rounds of warming up; blind to who shares the cores."""
     seconds, order = np.zeros((rounds, len(names))), np.random.default_rng(1)
     for number in range(-3, rounds):
         for i in order.permutation(len(names)):

@@ -339,7 +339,7 @@ class Metric(ABC):
     Config: ClassVar[type[Options]] = Options
     level: ClassVar[Literal["clip", "set"]] = "clip"
     higher_is_better: ClassVar[bool | None] = True  # None: descriptive, shown but not ranked
-    range: ClassVar[tuple[float, float]] = (0.0, 1.0)  # closed; a value outside fails
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)  # closed and finite; a value outside fails
     unit: ClassVar[str] = ""
     features: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str | None] = None  # the optional-dependency group to install

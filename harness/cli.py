@@ -129,11 +129,12 @@ def evaluate(**options: Any) -> None:
 @click.argument("suite", required=False)
 @runs_option
 @click.option("--markdown", is_flag=True, help="Markdown instead of a terminal table.")
-def board(suite: str | None, runs: Path, markdown: bool) -> None:
+@click.option("--parts", is_flag=True, help="Also the parts of each metric.")
+def board(suite: str | None, runs: Path, markdown: bool, parts: bool) -> None:
     """Show the leaderboard of a suite [default: the newest]."""
     from harness.commands.results import show_board
 
-    show_board(suite, runs, markdown)
+    show_board(suite, runs, markdown, parts)
 
 
 @app.command()

@@ -126,7 +126,7 @@ class ClipFeatures:
 
     def __init__(self, clip: Clip, store: FeatureStore) -> None:
         self.clip, self.store = clip, store
-        self._video: video.Video | None = None
+        self._video: video.Video | UserError | None = None
         self._features: dict[str, NDArray[Any]] = {}
 
     @property
@@ -156,7 +156,13 @@ class ClipFeatures:
         self._features.clear()
 
     def _decoded(self) -> video.Video:
+        """Decode once, also when that fails: every metric of a damaged clip gets the same error at no cost."""
         if self._video is None:
-            self._video = video.read(self.clip.path)
-            self._video.frames.flags.writeable = False
+            try:
+                self._video = video.read(self.clip.path)
+                self._video.frames.flags.writeable = False
+            except UserError as error:
+                self._video = error
+        if isinstance(self._video, UserError):
+            raise self._video
         return self._video

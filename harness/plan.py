@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +15,7 @@ from harness.api import Dataset, Needs, Row
 from harness.config import digest, merge, validate
 from harness.errors import UserError, did_you_mean
 from harness.prompts import Prompt, read_prompts
-from harness.store import RunDir, read_json, read_jsonl, write_json
+from harness.store import read_json, write_json
 from harness.suite import Suite
 
 
@@ -100,8 +101,8 @@ def make_plan(
     """Resolve names, configs, data and weights; raise UserError on the first thing that could not work."""
     for plugin in plugins:
         registry.load_plugin(plugin)
-    metrics = tuple(metric_spec(item) for item in suite.metrics)
     rows = _rows(suite, methods)
+    metrics = tuple(metric_spec(item) for item in suite.metrics)
     backbone_class = registry.backbones.get(suite.backbone["name"], "backbone.name")
     backbone_config = plugin_config(backbone_class, suite.backbone, "backbone")
     backbone_digest = backbone_class.digest(backbone_config)
@@ -172,6 +173,10 @@ def metric_spec(item: Mapping[str, Any]) -> MetricSpec:
 
     kind = registry.metrics.get(item.get("name", ""), "metrics")
     config = plugin_config(kind, item, f"metrics.{kind.name}")
+    if not all(map(math.isfinite, kind.range)):
+        raise UserError(
+            f"metrics.{kind.name}: its range {kind.range} is not finite", "declare bounds no true value passes"
+        )
     return MetricSpec(
         name=kind.name,
         config=config.model_dump(mode="json"),
@@ -244,41 +249,6 @@ def _cell(plan: Plan, row: str, kind: Any, config: Any, seed: int) -> Cell:
         clip_key=digest(sampled),
         trains=trains,
     )
-
-
-# ---- what is done already ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a cell is: units done and wanted, per stage."""
-
-    train: tuple[int, int]
-    generate: tuple[int, int]
-    evaluate: tuple[int, int]
-    done: bool
-
-    @property
-    def finished(self) -> bool:
-        return all(done >= wanted for done, wanted in (self.train, self.generate, self.evaluate))
-
-
-def progress(plan: Plan, cell: Cell) -> Progress:
-    """Read from the run directory; loads no model."""
-    run = RunDir(cell.path)
-    trained = (run / "checkpoint" / "weights.json").exists()
-    steps = plan.suite.train.steps if cell.trains else 0
-    ids = {prompt.id for prompt in plan.prompts[: plan.wanted]}
-    clips = {row["id"] for row in read_jsonl(run / "clips.jsonl")} & ids
-    scored = 0
-    for spec in plan.metrics:
-        rows = read_jsonl(run / "scores" / f"{spec.id}.jsonl")
-        good = {row["clip"] for row in rows if not row["error"]}
-        scored += len(good & ids) if spec.level == "clip" else int("*" in good)
-    wanted = sum(len(ids) if spec.level == "clip" else int(plan.wanted == len(plan.prompts)) for spec in plan.metrics)
-    snapshot = read_jsonl(run / "train" / "metrics.jsonl")
-    steps_done = steps if trained else min(steps, 1 + max((row["step"] for row in snapshot), default=-1))
-    return Progress((steps_done, steps), (len(clips), len(ids)), (scored, wanted), run.done)
 
 
 def write_suite(plan: Plan) -> None:

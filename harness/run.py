@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness import plan as planning
 from harness import provenance, registry
 from harness.plan import Cell, Plan
+from harness.progress import progress
 from harness.store import RunDir, append_jsonl, atomic, lock, read_json, read_jsonl, write_json, write_jsonl, write_text
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def run_cell(plan: Plan, cell: Cell, device: str, report: Report) -> list[str]:
     set_threads(plan.suite.threads)
     job = Job(plan, cell, device, report)
     with lock(cell.path / ".lock"):
-        if planning.progress(plan, cell).finished and job.run.done:
+        if progress(plan, cell).finished and job.run.done:
             return []
         _write_cell(job)
         _adopt(job)
@@ -54,7 +55,7 @@ def run_cell(plan: Plan, cell: Cell, device: str, report: Report) -> list[str]:
         generate(job)
         problems = evaluate(job)
         write_json(job.run / "provenance.json", _provenance(job))
-        if not problems and planning.progress(plan, cell).finished and plan.wanted == len(plan.prompts):
+        if not problems and progress(plan, cell).finished and plan.wanted == len(plan.prompts):
             write_text(job.run / "DONE", f"{cell.clip_key}\n")
         return problems
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +67,11 @@ class Info:
 def read(path: Path | str, max_frames: int | None = None) -> Video:
     """All frames (or the first `max_frames`; the rest is then not checked). Raises UserError, DamagedVideo."""
     with _open(path) as (container, stream):
-        frames = list(islice(_arrays(path, container, stream), max_frames))
-        return Video(np.stack(frames), _rate(path, stream))
+        frames = _arrays(path, container, stream)
+        first = next(frames)
+        rest = islice(frames, None if max_frames is None else max_frames - 1)
+        layout = np.dtype((np.uint8, first.shape))  # grown in place: stacking a list would hold the clip twice
+        return Video(np.fromiter(chain([first], rest), layout), _rate(path, stream))
 
 
 def iterate(path: Path | str) -> Iterator[Frames]:
@@ -86,9 +89,9 @@ def probe(path: Path | str) -> Info:
 
 def check(path: Path | str) -> Info:
     """Decode everything, keep nothing: the true frame count, or DamagedVideo."""
+    info = probe(path)
     with _open(path) as (container, stream):
-        count = sum(1 for _ in _decode(path, container, stream))
-    return replace(probe(path), frames=count)
+        return replace(info, frames=sum(1 for _ in _decode(path, container, stream)))
 
 
 @contextmanager
@@ -146,8 +149,7 @@ def _decode(path: Path | str, container: InputContainer, stream: VideoStream) ->
                 shown += 1
                 yield frame
     except av.FFmpegError as error:
-        of = f" of {stream.frames}" if stream.frames else ""
-        raise DamagedVideo(path, f"decoding stops after frame {shown}{of} ({error.strerror})") from error
+        raise DamagedVideo(path, f"decoding stops after frame {shown} ({error.strerror})") from error
     if packets < stream.frames:
         raise DamagedVideo(path, f"it holds {packets} of the {stream.frames} frames it promises")
     if not shown:
@@ -161,8 +163,7 @@ def _arrays(path: Path | str, container: InputContainer, stream: VideoStream) ->
         array = np.asarray(frame.to_ndarray(format="rgb24", interpolation="BICUBIC"), np.uint8)
         if frame.rotation % 90:
             raise UserError(f"{path}: rotated by {frame.rotation} degrees", "re-encode it upright")
-        if frame.rotation:
-            array = np.ascontiguousarray(np.rot90(array, frame.rotation // 90))
+        array = np.ascontiguousarray(np.rot90(array, frame.rotation // 90))
         shape = shape or array.shape
         if array.shape != shape:
             raise DamagedVideo(path, f"the frame size changes from {shape[1]}x{shape[0]} on the way")
@@ -171,8 +172,7 @@ def _arrays(path: Path | str, container: InputContainer, stream: VideoStream) ->
 
 def _rate(path: Path | str, stream: VideoStream) -> float:
     """Frames per second; the average where the rate varies."""
-    rate = stream.average_rate or stream.guessed_rate
-    if not rate:
+    if not (rate := stream.average_rate or stream.guessed_rate):
         raise DamagedVideo(path, "it states no frame rate")
     return float(rate)
 
@@ -183,7 +183,7 @@ def _rate(path: Path | str, stream: VideoStream) -> float:
 def write(path: Path | str, frames: Frames, fps: float) -> None:
     """H.264 yuv420p mp4 that browsers play; the same frames give the same bytes (one thread, no time stamps).
 
-    `path` is written to directly. Odd heights and widths are made even by repeating the last row or column.
+    `path` itself is written; odd heights and widths are made even by repeating the last row or column.
     Raises UserError: frames are not uint8 `[F, H, W, 3]`, or the file cannot be written.
     """
     import av
@@ -200,9 +200,7 @@ def write(path: Path | str, frames: Frames, fps: float) -> None:
                 container.mux(stream.encode(_yuv420(frame)))
             container.mux(stream.encode())
     except av.FFmpegError as error:
-        raise UserError(
-            f"{path}: cannot be written: {error.strerror}", "check the folder and the free space"
-        ) from error
+        raise UserError(f"{path}: cannot be written: {error.strerror}", "is there space left?") from error
 
 
 def _h264(container: av.container.OutputContainer, height: int, width: int, fps: float) -> VideoStream:

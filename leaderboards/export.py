@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import video
 from harness.store import Json, RunDir, write_text
 from leaderboards.rank import Leaderboard, frame
 from leaderboards.read import Column
@@ -26,9 +30,10 @@ section{margin:1.4rem 0;break-inside:avoid}
 h2{font-size:1rem;font-weight:600;margin:0 0 .5rem}
 h2 small{font-weight:400;color:var(--dim);margin-left:.6rem}
 .clips{display:flex;flex-wrap:wrap;gap:1rem}
+.alone main{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:0 1.4rem}
 figure{margin:0;width:var(--w)}
-video{width:100%;display:block;background:#8883;border-radius:3px}
-.pixels video{image-rendering:pixelated}
+.alone figure{max-width:20rem}
+video{width:100%;display:block;background:#8883;border-radius:3px;image-rendering:pixelated}
 figcaption{font-size:12px;margin-top:.3rem}
 figcaption b{display:block}
 dl{display:grid;grid-template-columns:1fr auto;gap:0 .6rem;margin:.1rem 0 0;color:var(--dim)}
@@ -73,6 +78,14 @@ def gallery(title: str, runs: Mapping[str, RunDir], columns: Sequence[Column], l
     return _page(title, note + "".join(sections), len(runs))
 
 
+def sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Nine evenly spaced frames, three by three, to be read like text; the UI shows images in square cards."""
+    chosen = frames[np.linspace(0, len(frames) - 1, 9).round().astype(int)]
+    rows = [video.contact_sheet(chosen[first : first + 3], 3) for first in (0, 3, 6)]
+    gap = np.full((2, rows[0].shape[1], 3), 255, np.uint8)
+    return np.concatenate([rows[0], gap, rows[1], gap, rows[2]])
+
+
 def write_all(board: Leaderboard, folder: Path) -> dict[str, Path]:
     """`board.csv`, `board.md` and `gallery.html` (all rows side by side, first shared seed) in `folder`."""
     seed = min((seed for entry in board.entries for seed in entry.seeds), default=0)
@@ -111,11 +124,11 @@ def _number(row: Json) -> str:
 
 
 def _page(title: str, body: str, across: int) -> str:
-    width = 224 if across > 2 else 288
+    kind, width = ("alone", "100%") if across == 1 else ("", "224px" if across > 2 else "288px")
     speeds = "".join(f"<option{' selected' if s == 1 else ''} value={s}>{s}x</option>" for s in (0.25, 0.5, 1, 2))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
-        f'<body class="pixels" style="--w:{width}px"><header><h1>{escape(title)}</h1><button id="play">Pause</button>'
+        f'<body class="{kind}" style="--w:{width}"><header><h1>{escape(title)}</h1><button id="play">Pause</button>'
         f'<button id="again">From start</button><label>speed <select id="speed">{speeds}</select></label></header>'
         f"<main>{body}</main><script>{SCRIPT}</script></body></html>"
     )

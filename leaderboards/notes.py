@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from harness.stats import EXACT, FLIPS, LEVEL
 from leaderboards.rank import Contest, Leaderboard
-from leaderboards.read import Column
+from leaderboards.read import Column, seed_of
 
 
 def notes(board: Leaderboard) -> list[str]:
     """Partial rows, evaluators that differ, n/a and failed scores, saturation, and what this many prompts can tell."""
-    return [*_rows(board), *_evaluators(board), *(note for column in board.columns for note in _column(board, column))]
+    return [
+        *_rows(board),
+        *_seeds(board),
+        *_evaluators(board),
+        *(note for column in board.columns for note in _column(board, column)),
+    ]
 
 
 def _rows(board: Leaderboard) -> Iterator[str]:
@@ -22,11 +27,15 @@ def _rows(board: Leaderboard) -> Iterator[str]:
                 f"{entry.label}: partial, {entry.clips} of {entry.expected} clips"
                 f"{'' if entry.clips < entry.expected else ', not all stages finished'}; shown, not ranked"
             )
-        unused = sorted({int(run.path.name[4:]) for run in entry.runs} - set(entry.seeds))
-        if unused:
-            yield f"{entry.label}: seed {_words(unused)} not used, the other rows lack it"
         if entry.marks:
             yield f"{entry.label}: marked {_words(entry.marks)}"
+
+
+def _seeds(board: Leaderboard) -> Iterator[str]:
+    complete = [entry for entry in board.entries if entry.complete]
+    for seed in sorted({seed_of(run) for entry in complete for run in entry.runs if seed_of(run) not in entry.seeds}):
+        lacking = [e.label for e in complete if not any(run.done and seed_of(run) == seed for run in e.runs)]
+        yield f"seed {seed}: not used, {_words(lacking)} {'has' if len(lacking) == 1 else 'have'} not finished it"
 
 
 def _evaluators(board: Leaderboard) -> Iterator[str]:
@@ -67,5 +76,5 @@ def _power(column: Column, contest: Contest) -> Iterator[str]:
         yield f"{column.key}: {units} {what} cannot separate {rows} rows, however different; ranks are all ties"
 
 
-def _words(items: object) -> str:
-    return ", ".join(map(str, items))  # type: ignore[call-overload]
+def _words(items: Iterable[object]) -> str:
+    return ", ".join(map(str, items))

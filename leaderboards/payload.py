@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.stats import mean_se
-from harness.store import Json, RunDir
+from harness.store import Json, RunDir, run_dirs
 from leaderboards.rank import Leaderboard
 from leaderboards.read import Entry, read_cost, read_scores, seed_of
 from leaderboards.show import cell_text, markdown
@@ -89,16 +89,22 @@ def run_digest(run: RunDir) -> str:
     return found.hexdigest()
 
 
+def suite_digest(suite_dir: Path) -> str:
+    """Of all that would be published from a suite folder."""
+    parts = [(suite_dir / "suite.json").read_text(), *map(run_digest, run_dirs(suite_dir))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 def child(board: Leaderboard, entry: Entry, run: RunDir) -> Payload:
     """One seed: training curves, mean scores, cost."""
     seed, cost = seed_of(run), read_cost([run])
     scores = run.scores()
-    metrics = [*_curves(run.train_log()), *((COST_NAMES[key], value, 0) for key, value in cost.items())]
+    metrics: list[tuple[str, float | None, int]] = []
     for column in board.columns:
         rows = [row for row in scores.get(column.id, ()) if not row["error"]]
         values = [row["value"] for row in rows if row["value"] is not None]
-        metrics.append((column.key, mean_se(values)[0], 0))
-        metrics.append((f"{column.key}.n", len(values), 0))
+        metrics += [(column.key, rounded(mean_se(values)[0]), 0), (f"{column.key}.n", len(values), 0)]
+    metrics += [*_cost(cost), *_curves(run.train_log())]
     complete = run.done and len(run.clips()) >= int(board.suite["prompts"])
     start, end = _span(run, cost)
     return Payload(
@@ -116,14 +122,14 @@ def child(board: Leaderboard, entry: Entry, run: RunDir) -> Payload:
 def parent(board: Leaderboard, entry: Entry, children: Iterable[Payload]) -> Payload:
     """One row: means with intervals over the seeds in use, cost. Ranks are added by `standing`."""
     runs = tuple(children)
-    metrics: list[tuple[str, float | None, int]] = [(COST_NAMES[key], value, 0) for key, value in entry.cost.items()]
-    metrics.append(("n_seeds", len(entry.seeds), 0))
+    metrics: list[tuple[str, float | None, int]] = []
     for column in board.columns:
         value = board.values[entry.label, column.key]
         e, key = value.estimate, column.key
         facts = {"se": e.se, "ci_low": e.low, "ci_high": e.high, "n": e.n, "n_prompts": e.prompts, "na": value.na}
         parts = {f"part.{name}" if name in facts else name: mean for name, (mean, _) in value.parts.items()}
         metrics += [(key, e.mean, 0), *((f"{key}.{name}", number, 0) for name, number in (facts | parts).items())]
+    metrics += [*_cost(entry.cost), ("n_seeds", len(entry.seeds), 0)]
     params = _params(entry)
     tags = _tags(board, entry, "method", entry.complete) | {"seeds": ",".join(map(str, entry.seeds))}
     numbers = finite((name, None if v is None else rounded(v), step) for name, v, step in metrics)
@@ -196,8 +202,12 @@ def note(board: Leaderboard, links: Mapping[str, str]) -> str:
 
 
 def rounded(value: float, digits: int = 5) -> float:
-    """MLflow shows every digit it is given; five are more than any interval here supports. Full ones are in the files."""
+    """MLflow shows every digit it is given; five are more than an interval supports. Full ones are in the files."""
     return float(f"{value:.{digits}g}") if math.isfinite(value) else value
+
+
+def _cost(cost: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:
+    return ((COST_NAMES[key], rounded(value, 4), 0) for key, value in cost.items())
 
 
 def _curves(rows: Iterable[Json]) -> Iterator[tuple[str, float, int]]:

@@ -7,7 +7,6 @@ other rows. Everything can be rebuilt from the run directories at any time.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -21,16 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.store import RunDir, lock, read_json, run_dirs, write_json
+from harness.store import RunDir, lock, read_json, write_json
 from leaderboards import payload, views
-from leaderboards.export import gallery
+from leaderboards.export import gallery, sheet
 from leaderboards.rank import Leaderboard, table
 from leaderboards.read import Entry, seed_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow.tracking import MlflowClient
-    from numpy.typing import NDArray
 
 BATCH = 1000  # metrics per log_batch; params and tags: 100
 STRIPS = 6  # prompts with a filmstrip in the image grid
@@ -58,7 +55,7 @@ def default_uri(suite_dir: Path) -> str:
 
 
 def publish(suite_dir: Path, tracking_uri: str | None = None, force: bool = False) -> Published:
-    """Bring an experiment up to date with a suite folder. Safe to repeat, to interrupt and to run several times at once.
+    """Bring an experiment up to date with a suite folder. Safe to repeat, to interrupt, and to run in parallel.
 
     Args:
         tracking_uri: any MLflow tracking URI; default `sqlite:///<runs>/mlflow.db`, artifacts in `<runs>/mlartifacts`.
@@ -66,7 +63,7 @@ def publish(suite_dir: Path, tracking_uri: str | None = None, force: bool = Fals
     """
     uri = tracking_uri or default_uri(suite_dir)
     with lock(suite_dir / ".publish.lock"):
-        state = {"tracking_uri": uri, "content": suite_digest(suite_dir)}
+        state = {"tracking_uri": uri, "content": payload.suite_digest(suite_dir)}
         known = read_json(suite_dir / MARKER) if (suite_dir / MARKER).exists() else {}
         if not force and {key: known.get(key) for key in state} == state and _still_there(uri, known["experiment_id"]):
             return Published(uri, known["experiment_id"], known["runs"], 0, known["count"])
@@ -81,17 +78,11 @@ def publish(suite_dir: Path, tracking_uri: str | None = None, force: bool = Fals
         return published
 
 
-def suite_digest(suite_dir: Path) -> str:
-    """Of all that would be published from a suite folder."""
-    parts = [(suite_dir / "suite.json").read_text(), *map(payload.run_digest, run_dirs(suite_dir))]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
 # ---- the store --------------------------------------------------------------------------------------------------
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client on an initialised store. Creating the tables of a new SQLite file is not safe in parallel: one at a time."""
+    """A client on an initialised store. Creating the tables of a new SQLite file is safe only one at a time."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -275,6 +266,8 @@ class _Publisher:
         self.client.log_table(run_id, payload.per_prompt(board, entry), "per_prompt.json")
         for run in entry.used:
             _filmstrips(self.client, run_id, run)
+        link = f"#/experiments/{self.experiment}/runs/{run_id}/artifacts/gallery.html"
+        self.client.set_tag(run_id, "mlflow.note.content", f"[All clips of {entry.label}, with their scores]({link})")
 
     def _describe(self, parents: Mapping[str, str]) -> None:
         """The experiment's own page: protocol, table, links; and its saved views."""
@@ -304,16 +297,4 @@ def _filmstrips(client: MlflowClient, run_id: str, run: RunDir) -> None:
     for clip in run.clips()[:STRIPS]:
         frames = video.read(run / clip["file"]).frames
         key = payload.clean(clip["prompt"] or clip["id"]).replace("/", "_")[:120]
-        client.log_image(run_id, _sheet(frames), key=key, step=seed_of(run), synchronous=True)
-
-
-def _sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Nine evenly spaced frames, three by three, to be read like text; the UI shows images in square cards."""
-    import numpy as np
-
-    from harness import video
-
-    chosen = frames[np.linspace(0, len(frames) - 1, 9).round().astype(int)]
-    rows = [video.contact_sheet(chosen[first : first + 3], 3) for first in (0, 3, 6)]
-    gap = np.full((2, rows[0].shape[1], 3), 255, np.uint8)
-    return np.concatenate([rows[0], gap, rows[1], gap, rows[2]])
+        client.log_image(run_id, sheet(frames), key=key, step=seed_of(run), synchronous=True)

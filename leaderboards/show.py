@@ -24,8 +24,8 @@ COSTS = (
     ("peak_gib", "peak GiB"),
 )
 LEGEND = (
-    f"mean ±half-width of its {LEVEL:.0%} interval over prompts. #rank: rows that share it are not significantly different "
-    f"from the first of them (paired, Holm, {1 - LEVEL:.0%}). Seconds are per seed."
+    f"mean ±half-width of its {LEVEL:.0%} interval over prompts. #rank: rows that share it are not significantly "
+    f"different from the first of them (paired, Holm, {1 - LEVEL:.0%}). Seconds are per seed."
 )
 
 
@@ -114,7 +114,8 @@ COST_HEADS = ("status", "seeds", "clips", *(head for _, head in COSTS))
 def _blocks(board: Leaderboard, width: int) -> Iterator[list[Column]]:
     """Columns in groups that fit beside the row names."""
     first = 3 + max(len(entry.label) for entry in board.entries)
-    block, used = [], first
+    block: list[Column] = []
+    used = first
     for column in board.columns:
         texts = [cell_text(board, column, entry) for entry in board.entries]
         need = 2 + max(*map(len, texts), *map(len, _heading(column).split("\n")), 0)

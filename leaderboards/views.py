@@ -23,7 +23,8 @@ SEEN_WORKING = ((3, 15), (4, 0))  # versions whose UI reads the saved views belo
 TAG = "mlflow.sharedViewState."
 METHODS = "tags.level = 'method' and tags.status = 'complete'"
 SEEDS = "tags.level = 'seed'"
-TEXT_WIDTH, NUMBER_WIDTH = 160, 120  # pixels
+MEANS = "^[^.]+$"  # charts of means, cost and filmstrips, not of their intervals and parts
+TEXT_WIDTH, NUMBER_WIDTH = 160, 140  # pixels
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class View:
     columns: tuple[str, ...]
     order_by: str
     ascending: bool
+    charts: str = ""  # regular expression of the charts to show
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def supported(version: str) -> bool:
 
 
 def saved_views(scores: Sequence[Score], version: str, stamp_ms: int) -> dict[str, str]:
-    """Experiment tags that hold the views "leaderboard", "seeds" and "cost"; none for an unknown MLflow version.
+    """Experiment tags that hold the views "leaderboard", "seeds", "cost", "charts"; none for an unknown MLflow version.
 
     Args:
         scores: the leaderboard's columns in order; the first ranked one decides the order of rows.
@@ -70,15 +72,18 @@ def saved_views(scores: Sequence[Score], version: str, stamp_ms: int) -> dict[st
 
 def _views(scores: Sequence[Score]) -> dict[str, View]:
     first = next((score for score in scores if score.higher_is_better is not None), None)
-    order, ascending = (f"metrics.`{first.metric}`", not first.higher_is_better) if first else ("attributes.start_time", False)
+    order, ascending = (
+        (f"metrics.`{first.metric}`", not first.higher_is_better) if first else ("attributes.start_time", False)
+    )
     texts = [f"tags.`{score.text_tag}`" for score in scores]
     means = [f"metrics.`{score.metric}`" for score in scores]
     seconds = [f"metrics.`time/{stage}_s`" for stage in ("train", "generate", "evaluate")]
     cost = [*seconds, "metrics.`mem/peak_gib`", "metrics.`nfe/clip`"]
     return {
         "leaderboard": View("Leaderboard", METHODS, (*texts, *seconds[:2]), order, ascending),
-        "seeds": View("Seeds", SEEDS, ("tags.`row`", "tags.`seed`", *means), order, ascending),
+        "seeds": View("Seeds", SEEDS, ("tags.`status`", *means, *seconds[:1]), order, ascending),
         "cost": View("Quality and cost", METHODS, (*texts[:1], *cost), seconds[0], True),
+        "charts": View("Charts", METHODS, tuple(texts), order, ascending, MEANS),
     }
 
 
@@ -107,6 +112,7 @@ def _state(view: View) -> dict[str, Any]:
         "groupBy": None,
         "groupsExpanded": {},
         "autoRefreshEnabled": False,
+        "chartsSearchFilter": view.charts,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
 
@@ -119,14 +125,12 @@ def links(base_url: str, experiment_id: str, run_ids: Sequence[str] = ()) -> dic
     """
     runs = f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     found = {name: f"{runs}&viewStateShareKey={name}" for name in ("leaderboard", "seeds", "cost")}
-    plain = {"searchFilter": METHODS}
-    found["charts"] = f"{runs}&{urlencode(plain, quote_via=quote)}&compareRunsMode=CHART"
-    found["prompts"] = f"{runs}&{urlencode(plain, quote_via=quote)}&compareRunsMode=ARTIFACT"
+    found["charts"] = f"{runs}&viewStateShareKey=charts&compareRunsMode=CHART"
+    found["prompts"] = f"{runs}&{urlencode({'searchFilter': METHODS}, quote_via=quote)}&compareRunsMode=ARTIFACT"
     if run_ids:
-        chosen = urlencode(
-            {"runs": json.dumps(list(run_ids)), "experiments": json.dumps([experiment_id])}, quote_via=quote
-        )
-        found["compare"] = f"{base_url.rstrip('/')}/#/compare-runs?{chosen}"
+        chosen = {"runs": json.dumps(list(run_ids)), "experiments": json.dumps([experiment_id])}
+        query = urlencode({**chosen, "workflowType": "machine_learning"}, quote_via=quote)
+        found["compare"] = f"{base_url.rstrip('/')}/#/compare-runs?{query}"
     return found
 
 

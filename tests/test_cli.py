@@ -157,7 +157,7 @@ def test_prompts_of_a_folder_may_come_from_a_json_map(run: Run, tmp_path: Path) 
 def test_describe_tells_options_needs_and_equations(run: Run) -> None:
     code, out, _ = run("describe", "tqd", "--equations")
     assert code == 0
-    for text in ("options", "scores: mq, vq", "turns student every 1", "equations", "p_keep"):
+    for text in ("options", "scores: mq, vq", "turns student every 1", "equations", "p_sample = max(q, m)"):
         assert text in out
 
 

@@ -16,9 +16,12 @@ import pytest
 import yaml
 
 from harness import config, suite
+from harness.api import Clip
 from harness.errors import UserError
+from harness.evaluate import score_clips
 from harness.executors import InProcess, Processes
-from harness.plan import Plan, make_plan, progress
+from harness.plan import Plan, make_plan
+from harness.progress import progress
 from harness.store import RunDir, read_json, read_jsonl
 from tests.toy_plugins import toy_suite
 
@@ -114,6 +117,24 @@ def test_accumulation_sees_the_same_noise(tmp_path: Path) -> None:
         assert execute(todo) == []
         logs.append([row["loss"] for row in RunDir(todo.cells[0].path).train_log()])
     assert logs[0] == pytest.approx(logs[1], rel=1e-5)
+
+
+def test_scores_do_not_depend_on_how_the_clips_are_shared_out(finished: Path, tmp_path: Path) -> None:
+    todo = plan(finished, metrics=["toy/brightness", "flow/magnitude", "vbench/temporal_flickering"])
+    run = RunDir(plan(finished).cells[1].path)
+    clips = [Clip(row["id"], run / row["file"], row["sha256"], row["prompt"], row["seed"]) for row in run.clips()]
+    whole = [clips]
+    shards = [clips[3:], clips[:1], clips[1:3][::-1]]
+    found = []
+    for number, parts in enumerate((whole, shards)):
+        rows: dict[tuple[str, str], object] = {}
+        for part, some in enumerate(parts):
+            folder = tmp_path / f"{number}-{part}"
+            assert score_clips(some, todo.metrics, folder, False, lambda *_: None)[0] == []
+            rows |= {(m.id, row["clip"]): row for m in todo.metrics for row in read_jsonl(folder / f"{m.id}.jsonl")}
+        found.append(rows)
+    assert len(found[0]) == 15
+    assert found[0] == found[1]
 
 
 # ---- limits ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.plan import MetricSpec, metric_spec
 from harness.store import lock, read_jsonl, write_json, write_jsonl
 from harness.train import file_digest
 
+PLAIN_WIDTH = 120
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 
 
@@ -30,6 +32,8 @@ def evaluate_folder(
     from harness.evaluate import score_clips
 
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
     for plugin in plugins:
         registry.load_plugin(plugin)
     specs = _ready_metrics(metrics, console)
@@ -106,8 +110,9 @@ def _table(clips: Sequence[Clip], specs: Sequence[MetricSpec], rows: dict[str, d
         if spec.level == "set" or not values:
             means.append(_cell(rows[spec.id].get("*")))
             continue
-        interval = stats.mean_ci(values)
-        means.append(f"{interval.mean:.4f}\n± {(interval.high - interval.low) / 2:.4f}\nn = {len(values)}")
+        of = stats.estimate(values)
+        interval = "" if math.isnan(of.low) else f"\n± {(of.high - of.low) / 2:.4f}"
+        means.append(f"{of.mean:.4f}{interval}\nn = {len(values)}")
     table.add_row("[bold]mean[/]", *means)
     return table
 

@@ -25,21 +25,21 @@ def find_suite(name: str | None, runs: Path) -> Path:
     raise UserError(f'{runs} has no suite called "{name}"', did_you_mean(name or "", (f.name for f in found)))
 
 
-def show_suite(folder: Path, console: Console) -> None:
+def show_suite(folder: Path, console: Console, parts: bool = False) -> None:
     """The leaderboard table."""
     from leaderboards import rank, show
 
-    show.render(rank.table(folder), console)
+    show.render(rank.table(folder), console, parts)
 
 
-def show_board(suite: str | None, runs: Path, markdown: bool) -> None:
+def show_board(suite: str | None, runs: Path, markdown: bool, parts: bool) -> None:
     from leaderboards import rank, show
 
     folder = find_suite(suite, runs)
     if markdown:
         print(show.markdown(rank.table(folder)))
     else:
-        show_suite(folder, Console())
+        show_suite(folder, Console(), parts)
 
 
 def publish_suite(folder: Path, tracking_uri: str | None, console: Console) -> None:

@@ -12,7 +12,8 @@ from rich.table import Table
 from harness import config, suite
 from harness.commands import DONE, INCOMPLETE
 from harness.executors import Outcome, choose
-from harness.plan import Cell, Plan, Progress, make_plan, progress, write_suite
+from harness.plan import Cell, Plan, make_plan, write_suite
+from harness.progress import Progress, progress
 from harness.store import RunDir, lock, run_dirs
 
 

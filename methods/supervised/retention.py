@@ -62,8 +62,8 @@ class Retention(ABC):
                 "the rest are kept with probability 0",
                 "check the score columns",
             )
-        self.p, self.cumulative = p, np.cumsum(p) / p.sum()
-        self.cumulative /= self.cumulative[-1]  # ends at exactly 1, so a draw below 1 never runs off the end
+        total = np.cumsum(p)
+        self.p, self.cumulative = p, total / total[-1]  # ends at exactly 1: a draw below 1 never runs off the end
         self.warned = False
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Motion measured by dense optical flow (DIS, OpenCV): no weights, any clip. Not to be compared with VBench's numbers."""
+"""Motion measured by dense optical flow (DIS, OpenCV): no weights, any clip. The numbers are not VBench's."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class DynamicDegree(Metric):
             "moving_pairs": moving,
             "needed_pairs": needed,
             "pairs": len(speeds),
-            "speed": float(np.median(speeds)),
+            "median": float(np.median(speeds)),
         }
         return Score(float(moving >= needed), parts)
 

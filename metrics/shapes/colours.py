@@ -17,7 +17,7 @@ SIZE, FRAMES = 64, 17  # the raster and the length every clip is brought to befo
 HUES = np.deg2rad(np.float32([2, 132, 223, 48, 283]))  # of the first five colours, on the HSV circle
 HUE_SHARPNESS = 12.0  # softmax inverse temperature over cos(hue - anchor): half weight at the midpoint of two anchors
 CHROMA_FLOOR, CHROMA_FULL = 0.08, 0.35  # max - min channel: below is grey background, above is a saturated object
-WHITE_FLOOR, WHITE_FULL = 0.18, 0.50  # min channel above the clip's median min channel
+WHITE_FLOOR, WHITE_FULL = 0.10, 0.40  # min channel above the clip's median min channel
 
 Array = NDArray[np.float32]
 

@@ -158,7 +158,8 @@ def main() -> None:
     for kind, a in measure(options.out, options.seed, options.held_out):
         print(f"{kind}: n={options.held_out} clips, {a.captioned} objects, {a.drifting} drifts, {a.spurious} spurious")
         for name in ("objects", "motion", "direction", "camera"):
-            print(f"  {name} {getattr(a, name):.4f}")
+            value = getattr(a, name)
+            print(f"  {name} {value:.4f}" if value is not None else f"  {name} -")
 
 
 if __name__ == "__main__":

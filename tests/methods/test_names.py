@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from harness import registry
 from harness.api import Batch, Needs, UserError, register_part
 from harness.registry import methods
-from methods.supervised import ElementWeight, Retention, Supervised, TimeLaw
+from methods import supervised
+from methods.supervised import ElementWeight, Retention, Supervised
 from tests.methods.common import TRAINED, batch, method, options, services
 from tests.toys import ToyBackbone, ToyOptions
 
@@ -138,15 +142,20 @@ def test_the_equations_are_listed_with_their_symbols() -> None:
     }
 
 
+README = (Path(supervised.__file__).parent / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced examples of the trainer's README."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
 @pytest.fixture
 def strangers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts a stranger might write, as the README shows."""
+    """Parts a stranger might write; the time law is the README's."""
     monkeypatch.setattr(registry, "_parts", dict(registry._parts))
-
-    @register_part("time_law", "late")
-    class Late(TimeLaw):
-        def quantile(self, u: Tensor, batch: Batch) -> Tensor:
-            return 1 - u**2
+    (example,) = blocks("python")
+    exec(example, {"__name__": "stranger"})
 
     @register_part("retention", "every-other")
     class EveryOther(Retention):
@@ -177,3 +186,10 @@ def test_any_parts_compose() -> None:
     _, logs = mixed.loss("student", batch([0, 4], student=student), 0)
     assert isinstance(mixed, Supervised)
     assert logs["weight"] == pytest.approx(1.0)
+
+
+def test_the_readme_rows_are_valid() -> None:
+    rows = yaml.safe_load(blocks("yaml")[0])["methods"]
+    assert len(rows) == 3
+    for row in rows.values():
+        method(row.pop("method"), **row)

@@ -149,6 +149,11 @@ def test_clips_with_no_merit_or_no_score_are_never_drawn() -> None:
     assert set(alone.draw(np.random.default_rng(0), 500).tolist()) == {0, 1, 3}
 
 
+def test_one_score_is_not_enough_to_be_kept() -> None:
+    nan = float("nan")
+    assert keep_probability(np.array([0.9, nan, nan]), np.array([nan, 0.9, nan])).tolist() == [0, 0, 0]
+
+
 def test_an_unscored_clip_does_not_decide_the_range() -> None:
     given = services([0.0, 0.5, 1.0, 9.0], [0.0, 0.5, 1.0, np.nan])
     quality = law(given).quality  # type: ignore[attr-defined]

@@ -1,0 +1,40 @@
+"""What is done already: read from the run directory, without loading a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.plan import Cell, Plan
+from harness.store import RunDir, read_jsonl
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a cell is: units done and wanted, per stage."""
+
+    train: tuple[int, int]
+    generate: tuple[int, int]
+    evaluate: tuple[int, int]
+    done: bool
+
+    @property
+    def finished(self) -> bool:
+        return all(done >= wanted for done, wanted in (self.train, self.generate, self.evaluate))
+
+
+def progress(plan: Plan, cell: Cell) -> Progress:
+    """Read from the run directory; loads no model."""
+    run = RunDir(cell.path)
+    trained = (run / "checkpoint" / "weights.json").exists()
+    steps = plan.suite.train.steps if cell.trains else 0
+    ids = {prompt.id for prompt in plan.prompts[: plan.wanted]}
+    clips = {row["id"] for row in read_jsonl(run / "clips.jsonl")} & ids
+    scored = 0
+    for spec in plan.metrics:
+        rows = read_jsonl(run / "scores" / f"{spec.id}.jsonl")
+        good = {row["clip"] for row in rows if not row["error"]}
+        scored += len(good & ids) if spec.level == "clip" else int("*" in good)
+    wanted = sum(len(ids) if spec.level == "clip" else int(plan.wanted == len(plan.prompts)) for spec in plan.metrics)
+    snapshot = read_jsonl(run / "train" / "metrics.jsonl")
+    steps_done = steps if trained else min(steps, 1 + max((row["step"] for row in snapshot), default=-1))
+    return Progress((steps_done, steps), (len(clips), len(ids)), (scored, wanted), run.done)
