@@ -28,7 +28,8 @@ def make_clips(folder: Path) -> list[Path]:
     """Drifting smooth noise, written with the project's encoder."""
     rng, paths = np.random.default_rng(0), []
     for name, (frames, height, width) in MADE.items():
-        still = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), (0, 0), 3)
+        noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        still = np.asarray(cv2.GaussianBlur(noise, (0, 0), 3), np.uint8)
         clip = np.stack([np.roll(still, 2 * index, axis=1) for index in range(frames)])
         paths.append(folder / f"{name}.mp4")
         video.write(paths[-1], clip, 8)

@@ -1,7 +1,7 @@
 """The one decoder and the one encoder of the project (libav through PyAV), and fitting footage to a clip spec.
 
-Decoding equals OpenCV's bit for bit on 8-bit streams, colour tags respected; sizes are stored pixels (a sample aspect
-ratio is not applied), rotation metadata is. A file that cannot be decoded to its end raises `DamagedVideo`.
+Decoding equals OpenCV's bit for bit on 8-bit streams; colour tags and rotation are respected, a sample aspect ratio
+is not. A file that cannot be decoded to its end raises `DamagedVideo`.
 """
 
 from __future__ import annotations
@@ -123,12 +123,10 @@ def _check_whole(path: Path) -> None:
         while position < size:
             file.seek(position)
             head = file.read(16)
-            if position == 0 and head[4:8] != b"ftyp":
-                return
             length = int.from_bytes(head[:4], "big")
             if length == 1:
                 length = int.from_bytes(head[8:16], "big")
-            if length == 0:  # "to the end of the file"
+            if length == 0 or (position == 0 and head[4:8] != b"ftyp"):  # 0: to the end of the file
                 return
             position += max(length, 8)
     if position > size:
@@ -157,10 +155,12 @@ def _decode(path: Path | str, container: InputContainer, stream: VideoStream) ->
 
 
 def _arrays(path: Path | str, container: InputContainer, stream: VideoStream) -> Iterator[Frames]:
-    shape: tuple[int, ...] = ()
+    from av.video.reformatter import VideoReformatter
+
+    shape, to_rgb = tuple[int, ...](), VideoReformatter()  # one for all frames: its set-up costs more than a small one
     for frame in _decode(path, container, stream):
         # bicubic is what OpenCV asks of swscale; only 10-bit streams differ between the choices
-        array = np.asarray(frame.to_ndarray(format="rgb24", interpolation="BICUBIC"), np.uint8)
+        array = np.asarray(to_rgb.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray(), np.uint8)
         if frame.rotation % 90:
             raise UserError(f"{path}: rotated by {frame.rotation} degrees", "re-encode it upright")
         array = np.ascontiguousarray(np.rot90(array, frame.rotation // 90))
@@ -192,12 +192,13 @@ def write(path: Path | str, frames: Frames, fps: float) -> None:
         raise UserError(f"cannot write {frames.dtype} {list(frames.shape)} as video", "frames are uint8 [F, H, W, 3]")
     if not (math.isfinite(fps) and fps > 0):
         raise UserError(f"cannot write video at {fps} frames per second", "give a positive rate")
-    frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
+    even = ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0))
+    frames = np.ascontiguousarray(np.pad(frames, even, mode="edge"))
     try:
         with av.open(str(path), "w", format="mp4", options=MUXER) as container:
             stream = _h264(container, frames.shape[1], frames.shape[2], fps)
-            for frame in frames:
-                container.mux(stream.encode(_yuv420(frame)))
+            for frame in _yuv420(frames):
+                container.mux(stream.encode(frame))
             container.mux(stream.encode())
     except av.FFmpegError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}", "is there space left?") from error
@@ -216,13 +217,15 @@ def _h264(container: av.container.OutputContainer, height: int, width: int, fps:
     return stream
 
 
-def _yuv420(frame: Frames) -> av.VideoFrame:
+def _yuv420(frames: Frames) -> Iterator[av.VideoFrame]:
     import av
-    from av.video.reformatter import Interpolation
+    from av.video.reformatter import Interpolation, VideoReformatter
 
     exact = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT  # the same on every CPU
-    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    return rgb.reformat(format="yuv420p", interpolation=int(exact))
+    to_yuv = VideoReformatter()
+    for frame in frames:
+        rgb = av.VideoFrame.from_ndarray(frame, format="rgb24")
+        yield to_yuv.reformat(rgb, format="yuv420p", interpolation=int(exact))
 
 
 # ---- fitting footage to a clip spec ----------------------------------------------------------------------------
@@ -280,9 +283,6 @@ def resample(frames: Frames, fps: float, spec: ClipSpec) -> tuple[Frames, Resamp
     """Frames `[F, H, W, 3]` at `fps` as a clip of exactly `spec`, with what was done."""
     plan = plan_resample(Info(len(frames), frames.shape[1], frames.shape[2], fps), spec)
     return np.stack([plan.fit(frames[index]) for index in plan.frames]), plan
-
-
-# ---- pictures --------------------------------------------------------------------------------------------------
 
 
 def contact_sheet(frames: Frames, n: int = 8, gap: int = 2) -> Frames:

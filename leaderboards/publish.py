@@ -295,6 +295,9 @@ def _filmstrips(client: MlflowClient, run_id: str, run: RunDir) -> None:
     from harness import video
 
     for clip in run.clips()[:STRIPS]:
-        frames = video.read(run / clip["file"]).frames
+        try:
+            frames = video.read(run / clip["file"]).frames
+        except UserError:
+            continue  # its scores say that it cannot be read; the rest of the row is still worth showing
         key = payload.clean(clip["prompt"] or clip["id"]).replace("/", "_")[:120]
         client.log_image(run_id, sheet(frames), key=key, step=seed_of(run), synchronous=True)

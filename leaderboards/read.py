@@ -123,7 +123,8 @@ def read_entries(suite: Json, runs: Sequence[RunDir], cells: Mapping[Path, Json]
             )
         )
     order = suite_order(suite)
-    return tuple(sorted(out, key=lambda entry: order.index(entry.label.split("@")[0])))
+    place = {row: number for number, row in enumerate(order)}
+    return tuple(sorted(out, key=lambda entry: place.get(entry.label.split("@")[0], len(place))))
 
 
 def shared_seeds(sets: Sequence[set[int]]) -> set[int]:

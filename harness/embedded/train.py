@@ -23,22 +23,26 @@ from harness.backbones.base import RectifiedFlow, shift
 from harness.data.world import VOCABULARY
 from harness.embedded.codec import PatchCodec, fit_codec
 from harness.embedded.corpus import Corpus, frames, prepare
+from harness.embedded.fast import PlainAttention
 from harness.embedded.words import build_tokenizer
 from harness.errors import UserError
 from harness.rng import derive_seed, generator
+
+
+HEAD = 48  # width of an attention head
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What decides the weights, apart from the number of steps."""
 
-    steps: int = 16000
+    steps: int = 9000
     batch: int = 32
     seed: int = 0
-    clips: int = 60000
-    layers: int = 6
+    clips: int = 36000
+    layers: int = 4
     width: int = 192
-    ffn: int = 576
+    ffn: int = 768
     z_dim: int = 24
     static_dim: int = 12
     whiten: float = 0.5
@@ -58,7 +62,7 @@ class Recipe:
 class Trainer:
     """Networks, their averages and optimisers, in the state after `step` steps."""
 
-    def __init__(self, recipe: Recipe, threads_compile: bool) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         torch.manual_seed(derive_seed(recipe.seed, "embedded", "init"))
         self.recipe, self.step = recipe, 0
         self.tokenizer = build_tokenizer(VOCABULARY, recipe.text_length)
@@ -67,7 +71,7 @@ class Trainer:
         self.both = nn.ModuleDict({"net": self.net, "text": self.text})
         self.average = {name: p.detach().clone() for name, p in self.both.named_parameters()}
         self.optimizers = optimizers(self.both, recipe)
-        self.forward = torch.compile(self.net, dynamic=False) if threads_compile else self.net
+        self.net.set_attn_processor(PlainAttention())
 
     def loss(self, corpus: Corpus) -> Tensor:
         """Flow matching, `mean |net(x_t, 1000 t, c) - (eps - x0)|^2`, on the batch of the current step."""
@@ -86,7 +90,7 @@ class Trainer:
         x = schedule.add_noise(x0, eps, t.reshape(-1, 1, 1, 1, 1))
         cond = embed(self.tokenizer, self.text, captions)
         with torch.autocast("cpu", torch.bfloat16):
-            flow = self.forward(hidden_states=x, timestep=1000 * t, encoder_hidden_states=cond, return_dict=False)[0]
+            flow = self.net(hidden_states=x, timestep=1000 * t, encoder_hidden_states=cond, return_dict=False)[0]
         return (flow.float() - (eps - x0)).square().mean()
 
     def update(self, corpus: Corpus) -> float:
@@ -118,7 +122,7 @@ class Trainer:
 
     def restore(self, path: Path) -> None:
         state = torch.load(path, weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
+        if {**state["recipe"], "steps": 0} != {**asdict(self.recipe), "steps": 0}:
             raise UserError(f"{path} was written by another recipe", "choose another --out or repeat its options")
         self.both.load_state_dict(state["networks"])
         self.average, self.step = state["average"], state["step"]
@@ -144,7 +148,7 @@ def text_config(recipe: Recipe, words: int) -> UMT5Config:
 def transformer(recipe: Recipe) -> WanTransformer3DModel:
     """Zero output at the start: the first loss is the variance of the target."""
     net = WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=recipe.width // 32, attention_head_dim=32, in_channels=recipe.z_dim,
+        patch_size=(1, 2, 2), num_attention_heads=recipe.width // HEAD, attention_head_dim=HEAD, in_channels=recipe.z_dim,
         out_channels=recipe.z_dim, text_dim=recipe.text_width, freq_dim=128, ffn_dim=recipe.ffn,
         num_layers=recipe.layers, rope_max_seq_len=64,
     )  # fmt: skip
@@ -182,12 +186,12 @@ def rate_factor(step: int, recipe: Recipe) -> float:
     return min((step + 1) / recipe.warmup, 1.0, (recipe.steps - step) / fall)
 
 
-def main(recipe: Recipe, out: Path, work: Path, snapshot_minutes: float = 4.0, compiled: bool = True) -> None:
+def main(recipe: Recipe, out: Path, work: Path, snapshot_minutes: float = 4.0) -> None:
     """Train, or go on training, and export to `out`; `work` keeps latents and snapshots (1 GB)."""
     work.mkdir(parents=True, exist_ok=True)
     codec = load_codec(work / "codec", recipe)
     corpus = prepare(work, codec, recipe.seed, recipe.clips, os.cpu_count() or 1)
-    trainer, snapshot = Trainer(recipe, compiled), work / "snapshot.pt"
+    trainer, snapshot = Trainer(recipe), work / "snapshot.pt"
     if snapshot.exists():
         trainer.restore(snapshot)
     begin, first, saved, losses = time.monotonic(), trainer.step, time.monotonic(), []

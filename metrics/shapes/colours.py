@@ -31,7 +31,9 @@ def to_raster(frames: NDArray[np.uint8]) -> Array:
     index = np.rint(np.linspace(0, len(frames) - 1, FRAMES)).astype(int)
     shrink = frames.shape[1] >= SIZE and frames.shape[2] >= SIZE
     how = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-    sized = [f if f.shape[:2] == (SIZE, SIZE) else cv2.resize(f, (SIZE, SIZE), interpolation=how) for f in frames[index]]
+    sized = [
+        f if f.shape[:2] == (SIZE, SIZE) else cv2.resize(f, (SIZE, SIZE), interpolation=how) for f in frames[index]
+    ]
     return np.stack(sized).astype(np.float32) / 255
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from metrics.shapes.colours import FRAMES, SIZE, Array, colour_masks
 
 WINDOW = 40  # side of the square cut out around a colour's centre, in raster pixels
-MOMENTS = 10
+MOMENTS = 14
+PATH_GAIN, STEP_GAIN = 6.0, 24.0  # bring the path about its mean, and its steps, to the scale of the other moments
 LAGS = (1, 4)  # frames between which the background's motion is measured
 CAMERA = 4 * len(LAGS)
 
@@ -20,7 +21,7 @@ class Views:
     """What is shown of one clip, float32.
 
     crops `[6, 17, 3, 40, 40]`: per colour and frame a window around the colour's centre: its mask, the other colours'
-    masks, brightness over the background's. moments `[6, 17, 10]`: area, centre, spread, brightness per frame.
+    masks, brightness over the background's. moments `[6, 17, 14]`: area, centre, spread, brightness and path per frame.
     camera `[17, 8]`: the background's shift and growth per frame.
     """
 
@@ -43,9 +44,11 @@ def views(video: Array) -> Views:
 
 
 def _moments(mask: Array, light: Array) -> Array:
-    """`[17, 10]` of one colour's mask `[17, 64, 64]`: area, x, y, sd x, sd y, correlation, peak, brightness, log area, found.
+    """`[17, 14]` of one colour's mask `[17, 64, 64]`, frame by frame.
 
-    A prior of two pixels' weight at the centre of the frame keeps the centre defined where the colour is absent.
+    Area, x, y, sd x, sd y, correlation, peak, brightness, log area, certainty of the centre; then x and y about
+    their means over the clip, and their steps since the frame before. Lengths in half frames. A prior of two pixels at the middle of the
+    frame keeps the centre defined where the colour is absent.
     """
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
     weight = mask * mask
@@ -59,6 +62,8 @@ def _moments(mask: Array, light: Array) -> Array:
     bright = (weight * light).sum((1, 2)) / total
     out = [mass / 200, x, y, np.sqrt(var_x), np.sqrt(var_y), cov / (np.sqrt(var_x * var_y) + 1e-3)]
     out += [mask.max((1, 2)), bright, np.log1p(mass) / 5, mass / total]
+    for place in (x, y):
+        out += [PATH_GAIN * (place - place.mean()), STEP_GAIN * np.diff(place, prepend=place[:1])]
     return np.stack(out, -1).astype(np.float32)
 
 

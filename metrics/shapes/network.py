@@ -52,7 +52,7 @@ class CameraNet(nn.Module):
 
 
 class SlotNet(nn.Module):
-    """What one colour does: crops `[S, 17, 3, 40, 40]`, moments `[S, 17, 10]`, camera `[S, 17, 8]` to `Logits`."""
+    """What one colour does: crops `[S, 17, 3, 40, 40]`, moments `[S, 17, 14]`, camera `[S, 17, 8]` to `Logits`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -27,12 +27,14 @@ from harness.api import ClipSpec, Dataset, derive_seed
 from harness.registry import datasets
 from metrics.shapes.agreement import Agreement, agree, total
 from metrics.shapes.augment import augment
-from metrics.shapes.colours import CAMERAS, COLOURS, DIRECTIONS, MOTIONS, SHAPES, to_raster
+from metrics.shapes.colours import CAMERAS, COLOURS, DIRECTIONS, MOTIONS, SHAPES, Array, to_raster
 from metrics.shapes.frontend import views
 from metrics.shapes.network import ReaderNet
 from metrics.shapes.reader import WEIGHTS, read
 
 EMPTY_SLOTS = 1  # shown of each clip beside its own colours
+FROZEN_SHARE = 0.08  # of the clips, shown as one frame: what a generator that learnt no motion makes
+MISLEADING = ("occlude", "flicker", "morph")  # a single frame may show no object, or another shape
 PEAK_RATE, DECAY, CLIP_NORM = 2e-3, 1e-2, 1.0
 NO_LABEL = -100  # what cross_entropy ignores
 
@@ -57,6 +59,14 @@ def labels(meta: Mapping[str, Any], rng: np.random.Generator) -> NDArray[np.int6
     return np.array(rows, np.int64)
 
 
+def freeze(video: Array, meta: Mapping[str, Any], rng: np.random.Generator) -> tuple[Array, Mapping[str, Any]]:
+    """One frame for the whole clip, and the captions that fit it; clips whose single frames mislead are left alone."""
+    if any(thing["motion"] in MISLEADING for thing in meta["objects"]):
+        return video, meta
+    still = [{**thing, "motion": "still", "direction": None} for thing in meta["objects"]]
+    return np.repeat(video[[rng.integers(len(video))]], len(video), 0), {"objects": still, "camera": "still"}
+
+
 def make_batch(data: Dataset, seed: int, step: int, size: int) -> Batch:
     """Views and labels of the slots of `size` clips, concatenated; `clip` says which clip a slot is of."""
     rows = data.rows()
@@ -65,8 +75,10 @@ def make_batch(data: Dataset, seed: int, step: int, size: int) -> Batch:
     for place in range(size):
         rng = np.random.default_rng(derive_seed(seed, "reader", step, place))
         index = (step * size + place) % len(rows)
-        meta = rows[index].meta
-        seen = views(augment(to_raster(data.video(index)), rng))
+        video, meta = to_raster(data.video(index)), rows[index].meta
+        if rng.random() < FROZEN_SHARE:
+            video, meta = freeze(video, meta, rng)
+        seen = views(augment(video, rng))
         label = labels(meta, rng)
         parts["crops"].append(seen.crops[label[:, 0]])
         parts["moments"].append(seen.moments[label[:, 0]])

@@ -115,6 +115,20 @@ def test_the_weight_follows_the_moving_voxel_and_no_channel() -> None:
     assert bool((w == 2).all())
 
 
+def test_options_reach_the_weight() -> None:
+    def weights(z: Tensor, **settings: Any) -> Tensor:
+        return make_part("element_weight", {"name": "ltd", **settings}, services())(
+            batch([0], latent=z), torch.zeros(1)
+        )
+
+    assert_is(weights(Z1), W1)
+    assert_is(weights(Z1, tau=5), [2.4394278955, 2.3132616875, 2.4970039563, 2.5514447139, 2.5514447139])
+    two = torch.cat([Z1, Z1], 1).expand(-1, -1, -1, 1, 2)  # d = [1, 2, 0, 4] sqrt(2) a voxel, twice that a frame
+    for norm, scale in (("voxel", 2**0.5), ("frame", 2.0), ("frame_rms", 1.0)):
+        expected = [1 + math.log(math.e + scale * D) for D in (1, 1.5, 1, 2, 4)]
+        assert_is(weights(two, norm=norm)[..., 0], expected)
+
+
 def test_a_reversed_clip_has_reversed_weights_and_a_scaled_one_scaled_differences() -> None:
     z = torch.randn(2, 4, 7, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     D = windowed_mean(latent_difference(z), 3)

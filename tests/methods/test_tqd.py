@@ -10,7 +10,9 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from harness.api import Services, UserError, make_part
+from harness import registry
+from harness.api import ClipSpec, Services, UserError, make_part
+from harness.config import validate
 from methods.supervised.parts import TimeLaw
 from methods.tqd.equations import (
     beta_mean,
@@ -212,10 +214,12 @@ def noised_at(student: Any, shape: tuple[int, ...], draws: int) -> torch.Tensor:
     student.schedule = Spy(student.schedule)
     tqd = method("tqd", given, student, p_drop=0)
     size = min(draws, 2000)
-    zeros = torch.zeros(size, *shape, dtype=torch.float64)
+    zeros, cond = torch.zeros(size, *shape), student.encode_text(["red square"]).expand(size, -1, -1)
     with torch.no_grad():
         for seed in range(draws // size):
-            tqd.loss("student", batch([0] * size, given, zeros, seed=seed, student=student), 0)
+            data = batch([0] * size, given, zeros, seed=seed)
+            data.cond = cond
+            tqd.loss("student", data, 0)
     return student.schedule.sigmas
 
 
@@ -233,3 +237,34 @@ def test_the_direction_of_time_on_a_variance_preserving_schedule() -> None:
     expected = schedule.sigma(torch.from_numpy(t)).mean().item()
     assert sigmas.mean().item() == pytest.approx(expected, abs=0.003)
     assert expected > 0.95
+
+
+@pytest.fixture(scope="module")
+def wan() -> Any:
+    """The adapter of Wan pipelines, on the small one that ships."""
+    pytest.importorskip("harness.backbones.wan")
+    cls = registry.backbones.get("wan")
+    try:
+        return cls.load(validate(cls.Config, {"path": "embedded"}, "backbone"), torch.device("cpu"))
+    except UserError as error:
+        pytest.skip(f"no embedded weights: {error}")
+
+
+def test_the_direction_of_time_on_wan(wan: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # O-TQD6
+    student = wan.clone(trainable=False)
+    monkeypatch.setattr(student, "predict", lambda x, t, cond, want: torch.zeros_like(x))
+    sigmas = noised_at(student, (student.latent_shape(ClipSpec())[0], 1, 1, 1), 20_000)
+    assert sigmas.mean().item() == pytest.approx(0.80, abs=0.003)
+
+
+def test_wan_is_told_the_noise_it_was_given(wan: Any) -> None:
+    """The network's own timestep is 1000 sigma, clip by clip."""
+    student, told = wan.clone(trainable=False), []
+
+    def listen(module: Any, args: Any, kwargs: Any) -> None:
+        told.append(kwargs["timestep"] if "timestep" in kwargs else args[1])
+
+    student.net.register_forward_pre_hook(listen, with_kwargs=True)
+    sigmas = noised_at(student, student.latent_shape(ClipSpec()), 6)
+    torch.testing.assert_close(told[0].double() / 1000, sigmas, rtol=1e-4, atol=1e-4)
+    assert sigmas.mean() > 0.6
