@@ -107,7 +107,7 @@ class Processes:
 
     def _start(self, plan: Plan, device: str) -> tuple[SpawnProcess, Connection]:
         here, there = self.context.Pipe()
-        process = self.context.Process(target=_work, args=(there, plan, device), daemon=False)
+        process = self.context.Process(target=_work, args=(there, plan, device), daemon=True)
         process.start()
         there.close()
         return process, here

@@ -43,7 +43,7 @@ class Registry(Generic[T]):
         if known is not None and _where(known) != _where(cls):
             raise UserError(f'two {self.kind}s are called "{name}": {_where(known)} and {_where(cls)}', "rename one")
         point = self._points.get(name)
-        if point is not None and point.value != _where(cls):
+        if point is not None and not _names(point, cls):
             raise UserError(f'two {self.kind}s are called "{name}": {point.value} and {_where(cls)}', "rename one")
         self._classes[name] = cls
         return cls
@@ -95,6 +95,12 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
 
 def _where(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _names(point: EntryPoint, cls: type) -> bool:
+    """Whether the entry point means this class, defined where it says or re-exported from a submodule."""
+    inside = cls.__module__ == point.module or cls.__module__.startswith(f"{point.module}.")
+    return inside and point.attr == cls.__qualname__
 
 
 def _docline(point: EntryPoint) -> str:
@@ -152,8 +158,10 @@ def _part(kind: str, name: str) -> type[Any]:
 
 def check_part(kind: str, spec: Mapping[str, Any]) -> Any:
     """Validate `{"name": ..., **options}`; returns the part's Config."""
-    options = {k: v for k, v in spec.items() if k != "name"}
-    return _part(kind, str(spec.get("name", ""))).Config.model_validate(options)
+    from harness.config import validate
+
+    name = str(spec.get("name", ""))
+    return validate(_part(kind, name).Config, {k: v for k, v in spec.items() if k != "name"}, name)
 
 
 def make_part(kind: str, spec: Mapping[str, Any], *args: Any) -> Any:

@@ -22,7 +22,7 @@ from harness.evaluate import score_clips
 from harness.executors import InProcess, Processes
 from harness.plan import Plan, make_plan
 from harness.progress import progress
-from harness.store import RunDir, read_json, read_jsonl
+from harness.store import RunDir, lock, read_json, read_jsonl
 from tests.toy_plugins import toy_suite
 
 PLUGINS = ("tests.toy_plugins",)
@@ -314,6 +314,26 @@ def test_a_killed_worker_costs_its_cell_only(tmp_path: Path) -> None:
     assert "was killed by SIGKILL" in outcomes[0].problems[0]
     assert outcomes[1].problems == ()
     assert read_jsonl(todo.cells[0].path / "train" / "metrics.jsonl")[-1]["step"] >= 49
+
+
+def test_an_interrupt_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> None:
+    spec = tmp_path / "toy.yaml"
+    spec.write_text(
+        yaml.safe_dump(toy_suite(train={"steps": 100000, "batch": 4}, methods={"toy-two-roles": {}, "ltd": {}}))
+    )
+    process = subprocess.Popen(
+        command(tmp_path / "runs", spec, 2), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    while "train" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1] == "interrupted; run the same command again to go on"
+    for cell in (tmp_path / "runs").glob("toy@*/*/seed0"):
+        with lock(cell / ".lock", timeout=10):  # free: no worker survived
+            pass
 
 
 def test_progress_is_read_from_the_files(finished: Path) -> None:

@@ -23,11 +23,10 @@ from harness.backbones.base import RectifiedFlow, shift
 from harness.data.world import VOCABULARY
 from harness.embedded.codec import PatchCodec, fit_codec
 from harness.embedded.corpus import Corpus, frames, prepare
-from harness.embedded.fast import PlainAttention
+from harness.backbones.wan_attention import PlainAttention
 from harness.embedded.words import build_tokenizer
 from harness.errors import UserError
 from harness.rng import derive_seed, generator
-
 
 HEAD = 48  # width of an attention head
 

@@ -49,8 +49,8 @@ def _codec(video: Array, rng: np.random.Generator) -> Array:
     n, rows, columns, _ = padded.shape
     blocks = padded.reshape(n // f, f, rows // h, h, columns // w, w, 3)
     waves = dctn(blocks, axes=(1, 3, 5), norm="ortho")
-    rank = sum(np.ix_(*(np.arange(k) / k for k in BLOCK)))
-    step = (rng.uniform(0.02, 0.25) * (0.4 + rank)).astype(np.float32)[None, :, None, :, None, :, None]
+    depth, row, column = np.ix_(*(np.arange(k, dtype=np.float32) / k for k in BLOCK))
+    step = np.float32(rng.uniform(0.02, 0.25)) * (0.4 + depth + row + column)[None, :, None, :, None, :, None]
     coded = idctn(np.rint(waves / step) * step, axes=(1, 3, 5), norm="ortho")
     return coded.reshape(padded.shape)[-len(video) :].astype(np.float32)
 

@@ -14,7 +14,7 @@ CAMERAS = ("still", "pan left", "pan right", "zoom in", "zoom out")
 
 SIZE, FRAMES = 64, 17  # the raster and the length every clip is brought to before it is read
 
-HUES = np.deg2rad(np.float32([2, 132, 223, 48, 283]))  # of the first five colours, on the HSV circle
+HUES = np.deg2rad(np.array([2, 132, 223, 48, 283], np.float32))  # of the first five colours, on the HSV circle
 HUE_SHARPNESS = 12.0  # softmax inverse temperature over cos(hue - anchor): half weight at the midpoint of two anchors
 CHROMA_FLOOR, CHROMA_FULL = 0.08, 0.35  # max - min channel: below is grey background, above is a saturated object
 WHITE_FLOOR, WHITE_FULL = 0.10, 0.40  # min channel above the clip's median min channel
@@ -29,12 +29,21 @@ def to_raster(frames: NDArray[np.uint8]) -> Array:
     two frames are ever mixed.
     """
     index = np.rint(np.linspace(0, len(frames) - 1, FRAMES)).astype(int)
-    shrink = frames.shape[1] >= SIZE and frames.shape[2] >= SIZE
-    how = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-    sized = [
-        f if f.shape[:2] == (SIZE, SIZE) else cv2.resize(f, (SIZE, SIZE), interpolation=how) for f in frames[index]
-    ]
-    return np.stack(sized).astype(np.float32) / 255
+    return unit(resized(frames[index], SIZE, SIZE))
+
+
+def resized(frames: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Frames `[F, H, W, 3]` at another size: area resampling, or bilinear where a side grows."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    shrinks = frames.shape[1] >= height and frames.shape[2] >= width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(frame, (width, height), interpolation=how) for frame in frames]).astype(np.uint8)
+
+
+def unit(frames: NDArray[np.uint8]) -> Array:
+    """uint8 to float32 in [0, 1]."""
+    return frames.astype(np.float32) / np.float32(255)
 
 
 def colour_masks(video: Array) -> Array:

@@ -47,8 +47,8 @@ def _moments(mask: Array, light: Array) -> Array:
     """`[17, 14]` of one colour's mask `[17, 64, 64]`, frame by frame.
 
     Area, x, y, sd x, sd y, correlation, peak, brightness, log area, certainty of the centre; then x and y about
-    their means over the clip, and their steps since the frame before. Lengths in half frames. A prior of two pixels at the middle of the
-    frame keeps the centre defined where the colour is absent.
+    their means over the clip, and their steps since the frame before. Lengths in half frames. A prior of two pixels
+    at the middle of the frame keeps the centre defined where the colour is absent.
     """
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
     weight = mask * mask

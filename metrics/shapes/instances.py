@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.shapes.colours import COLOURS, colour_masks
+from metrics.shapes.colours import COLOURS, colour_masks, resized, unit
 
 SHORT_SIDE = 64  # pixels a frame's shorter side is brought to; what follows is in these pixels
 LEVEL = 0.25  # of the soft colour mask
@@ -51,12 +51,12 @@ class Track:
 
 def follow(frames: NDArray[np.uint8], fps: float) -> History | None:
     """History of a clip, uint8 RGB `[F, H, W, 3]`, F >= 2; None when nothing in it has one of the six colours."""
-    masks = colour_masks(shrink(frames).astype(np.float32) / 255) > LEVEL
+    masks = colour_masks(unit(shrink(frames))) > LEVEL
     gap = max(1, round(GAP_SECONDS * fps))
     blobs = [[components(mask) for mask in clip] for clip in masks]
     count, events = np.zeros(len(frames)), Counter[str]()
     for colour in range(len(COLOURS)):
-        others = np.delete(masks, colour, 0).any(0)
+        others = np.logical_or.reduce(np.delete(masks, colour, 0))
         tracks = [t for t in link(blobs[colour], gap, others) if t.last - t.first >= gap or len(frames) <= gap + 1]
         for track in tracks:
             count[track.first : track.last + 1] += 1
@@ -68,11 +68,7 @@ def shrink(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Frames with the shorter side at 64 pixels, aspect kept."""
     height, width = frames.shape[1:3]
     scale = SHORT_SIDE / min(height, width)
-    if scale == 1:
-        return frames
-    size = (max(SHORT_SIDE, round(width * scale)), max(SHORT_SIDE, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(frame, size, interpolation=how) for frame in frames])
+    return resized(frames, round(height * scale), round(width * scale))
 
 
 def components(mask: Mask) -> list[Mask]:
@@ -94,8 +90,8 @@ def link(blobs: list[list[Mask]], gap: int, others: Mask) -> list[Track]:
         free = overlap.copy()
         taken: dict[int, Track] = {}
         while free.size and free.max() > 0:
-            i, j = np.unravel_index(free.argmax(), free.shape)
-            taken[int(j)] = alive[i]
+            i, j = divmod(int(free.argmax()), len(found))
+            taken[j] = alive[i]
             free[i], free[:, j] = 0, 0
         for j, blob in enumerate(found):
             if j not in taken:

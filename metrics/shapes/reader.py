@@ -101,6 +101,7 @@ def read(frames: NDArray[np.uint8], weights: Path = WEIGHTS) -> Reading:
 @cache
 def load(weights: Path = WEIGHTS) -> ReaderNet:
     """The network, in evaluation mode on the CPU. Raises UserError when the file is missing or of another network."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from metrics.shapes.network import ReaderNet
@@ -110,7 +111,7 @@ def load(weights: Path = WEIGHTS) -> ReaderNet:
     net = ReaderNet()
     try:
         net.load_state_dict(load_file(weights))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise UserError(f"{weights} does not fit the reader network", f"make it anew with: {TRAIN_COMMAND}") from error
     return net.eval().requires_grad_(False)
 

@@ -3,7 +3,7 @@
 Every step renders a fresh batch of the train split, damages most of its clips (`augment`) and fits presence, shape,
 motion, direction and camera. All randomness is a function of (seed, step), and the state file is written every
 `--save-every` steps, so a killed run continues where it stopped with the same numbers. At the end the weights are
-written, and the accuracy on clean and on damaged clips of the held-out split is printed for the card.
+written, the state file is deleted, and the accuracy on clean and on damaged held-out clips is printed for the card.
 
 This script alone looks a dataset up by name; the metrics see nothing but frames and `meta`.
 """
@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from harness.api import ClipSpec, Dataset, derive_seed
+from harness.api import ClipSpec, Dataset, UserError, derive_seed
 from harness.registry import datasets
 from metrics.shapes.agreement import Agreement, agree, total
 from metrics.shapes.augment import augment
@@ -110,12 +110,8 @@ def train(options: argparse.Namespace) -> ReaderNet:
     net = ReaderNet()
     optimiser = torch.optim.AdamW(net.parameters(), PEAK_RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, options.steps, pct_start=0.1)
-    first = 0
-    if options.state.is_file():
-        saved = torch.load(options.state, weights_only=True)
-        for part, state in zip((net, optimiser, schedule), saved["parts"], strict=True):
-            part.load_state_dict(state)
-        first = saved["step"]
+    parts = {"net": net, "optimiser": optimiser, "schedule": schedule}
+    first = resume(options, parts)
     data = shapes_dataset("train", options.seed, options.clips)
     mean, start = 0.0, time.monotonic()
     for step in range(first, options.steps):
@@ -127,16 +123,34 @@ def train(options: argparse.Namespace) -> ReaderNet:
         schedule.step()
         mean = value.item() if step == first else 0.98 * mean + 0.02 * value.item()
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            save(net, options.out)
-            parts = [part.state_dict() for part in (net, optimiser, schedule)]
-            torch.save({"step": step + 1, "parts": parts}, options.state)
+            save(options, step + 1, parts)
             print(f"step {step + 1}/{options.steps} loss {mean:.4f} {time.monotonic() - start:.0f} s", flush=True)
     return net.eval()
 
 
-def save(net: ReaderNet, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, path)
+def save(options: argparse.Namespace, step: int, parts: Mapping[str, Any]) -> None:
+    """Replace the state file in one go: a kill leaves the old one or the new one."""
+    states = {name: part.state_dict() for name, part in parts.items()}
+    fresh = options.state.with_name(options.state.name + ".part")
+    torch.save({"step": step, "protocol": protocol(options), "states": states}, fresh)
+    fresh.replace(options.state)
+
+
+def resume(options: argparse.Namespace, parts: Mapping[str, Any]) -> int:
+    """Load the state file into `parts` and return its step; 0 when there is none, UserError when it is another run's."""
+    if not options.state.is_file():
+        return 0
+    saved = torch.load(options.state, weights_only=True)
+    if saved["protocol"] != protocol(options):
+        raise UserError(f"{options.state} is of another run: {saved['protocol']}", "delete it or give another --state")
+    for name, part in parts.items():
+        part.load_state_dict(saved["states"][name])
+    return int(saved["step"])
+
+
+def protocol(options: argparse.Namespace) -> dict[str, int]:
+    """The options that decide the numbers."""
+    return {name: getattr(options, name) for name in ("steps", "batch", "clips", "seed", "threads")}
 
 
 def measure(weights: Path, seed: int, count: int) -> Iterator[tuple[str, Agreement]]:
@@ -155,18 +169,21 @@ def measure(weights: Path, seed: int, count: int) -> Iterator[tuple[str, Agreeme
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--batch", type=int, default=16, help="clips a step")
     parser.add_argument("--clips", type=int, default=20000, help="clips of the train split that are used")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; part of what makes runs identical")
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
-    parser.add_argument("--state", type=Path, default=Path("reader.state.pt"), help="resume from here; kept at the end")
+    parser.add_argument("--state", type=Path, default=Path("reader.state.pt"), help="what a killed run resumes from")
     parser.add_argument("--held-out", type=int, default=1000, help="held-out clips of the final measurement")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train(options)
+    net = train(options)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(net.state_dict(), options.out)
+    options.state.unlink()
     for kind, a in measure(options.out, options.seed, options.held_out):
         print(f"{kind}: n={options.held_out} clips, {a.captioned} objects, {a.drifting} drifts, {a.spurious} spurious")
         for name in ("objects", "motion", "direction", "camera"):

@@ -86,7 +86,8 @@ def write_cell(
             [
                 {
                     "clip": clip, "sha256": "0" * 64, "value": value,
-                    "parts": {} if value is None else {"half": value / 2}, "note": "", "error": (errors or {}).get((metric.name, i), ""),
+                    "parts": {} if value is None else {"half": value / 2},
+                    "note": "", "error": (errors or {}).get((metric.name, i), ""),
                 }
                 for i, (clip, value) in enumerate(zip(names, values, strict=False))
             ],

@@ -98,7 +98,7 @@ def test_defaults_written_out_are_the_same_configuration() -> None:
         ({"time_law": {"name": "tqd_beta", "k_mx": 3}}, ("time_law: tqd_beta", "k_mx", "unknown")),
         ({"time_law": {"name": "tqd_beta", "k_max": "many"}}, ("time_law: tqd_beta", "k_max", "number")),
         ({"time_law": {"name": "uniform", "t_min": 0.9, "t_max": 0.1}}, ("t_min 0.9 must be below t_max 0.1",)),
-        ({"element_weight": {"name": "const"}}, ("element_weight: const", "value", "required")),
+        ({"element_weight": {"name": "const"}}, ("element_weight: const", "value")),
         ({"element_weight": {"value": 2}}, ("element_weight", "a name")),
         ({"element_weight": 2}, ("element_weight", "a name")),
         ({"retention": {"name": "tqd", "mode": "sometimes"}}, ("retention: tqd", "mode", "reject")),

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.api import Clip, Row
+from harness.api import Clip, ClipSpec, Row
 from harness.data.shapes import Shapes
 from harness.data.world import render
-from harness.api import ClipSpec
 
 BACKGROUND, RED, BLUE = (60, 60, 60), (208, 58, 54), (64, 108, 216)
 

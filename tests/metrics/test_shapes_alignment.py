@@ -1,4 +1,4 @@
-"""Alignment: the counting by hand, the shipped reader on rendered held-out clips, and what must follow from symmetry."""
+"""Alignment: the counting by hand, the shipped reader on rendered held-out clips, and what symmetry asks of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from harness.api import UserError
 from metrics.shapes import reader
@@ -16,6 +17,8 @@ from metrics.shapes.alignment import Alignment
 from metrics.shapes.colours import CAMERAS, COLOURS, DIRECTIONS, MOTIONS, SHAPES
 from metrics.shapes.reader import Reading, Slot, read
 from tests.metrics.shapes_clips import Frames, clip, held_out, scenes_with
+
+torch.set_num_threads(1)  # two threads on busy cores are ten times slower than one
 
 METRIC = Alignment(Alignment.Config())
 
@@ -116,10 +119,8 @@ def test_what_cannot_be_judged_is_not_applicable() -> None:
 
 def test_the_reader_is_right_on_rendered_held_out_clips() -> None:
     match = total(agree(row.meta, read(video)) for row, video in held_out(64))
-    assert match.objects is not None and match.objects >= 0.95
-    assert match.motion is not None and match.motion >= 0.95
-    assert match.direction is not None and match.direction >= 0.9
-    assert match.camera is not None and match.camera >= 0.95
+    bounds = {"objects": 0.95, "motion": 0.95, "direction": 0.9, "camera": 0.95}
+    assert {name: getattr(match, name) for name, least in bounds.items() if getattr(match, name) < least} == {}
 
 
 def test_scores_of_rendered_clips_are_near_one_and_of_swapped_captions_are_not() -> None:

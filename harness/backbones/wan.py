@@ -1,0 +1,160 @@
+"""Wan2.1 text to video, and the embedded backbone, from a diffusers WanPipeline folder."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from harness.api import Backbone, ClipSpec, Options, RectifiedFlow, UserError, Want, convert, register_backbone
+from harness.backbones.base import spread
+from harness.backbones.wan_folder import find, folder_digest, is_embedded, need
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import WanPipeline
+    from torch import Tensor, nn
+
+# Wan-Video/Wan2.1 wan/configs/shared_config.py, sample_neg_prompt
+NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
+    "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，"
+    "静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+TIMES = 1000.0  # the network's time argument is 1000 t, not an index into a table (METHODS 1.2)
+
+
+class WanConfig(Options):
+    """Where the weights are and how the texts are read.
+
+    `path`: "embedded" (what ships with Mutoscope), a WanPipeline folder, or the id of a downloaded hub model such as
+    Wan-AI/Wan2.1-T2V-1.3B-Diffusers. `negative_prompt`: what guidance goes away from; by default Wan's own long one,
+    and the empty prompt for an embedded backbone. `max_sequence_length` is cut to what the tokenizer declares.
+    """
+
+    path: str = "embedded"
+    revision: str | None = None
+    negative_prompt: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    max_sequence_length: int = Field(512, ge=1)
+
+
+@register_backbone
+class Wan(Backbone):
+    """Wan text-to-video: rectified flow over the latents of a causal video autoencoder."""
+
+    name: ClassVar[str] = "wan"
+    Config: ClassVar[type[Options]] = WanConfig
+    native = "flow"
+
+    def __init__(self, pipe: WanPipeline, net: nn.Module, negative_prompt: str, text_length: int) -> None:
+        """`pipe` holds what clones share (tokenizer, text encoder, codec, all frozen); `net` is this one's own."""
+        self.pipe, self.net, self.negative_prompt, self.text_length = pipe, net, negative_prompt, text_length
+        self.schedule = RectifiedFlow()
+        self.caps = frozenset({"decode_grad"})
+
+    @classmethod
+    def load(cls, config: WanConfig, device: torch.device) -> Wan:
+        import torch
+        from diffusers import WanPipeline
+
+        folder = need(config.path, config.revision)
+        if is_embedded(folder):
+            import harness.embedded.codec  # noqa: F401  diffusers resolves the codec's class among imported modules
+        dtype = getattr(torch, config.dtype)
+        types = {"default": dtype, "vae": torch.float32}  # the official code keeps the autoencoder in float32 too
+        pipe = WanPipeline.from_pretrained(folder, torch_dtype=types, local_files_only=True).to(device)
+        net = pipe.transformer
+        pipe.register_modules(transformer=None)
+        for part in (pipe.vae, pipe.text_encoder):
+            part.requires_grad_(False).eval()
+        if device.type == "cpu":
+            from harness.backbones.wan_attention import PlainAttention
+
+            net.set_attn_processor(PlainAttention())
+        length = min(config.max_sequence_length, int(pipe.tokenizer.model_max_length))
+        return cls(pipe, net, cls._negative(config), length)
+
+    @classmethod
+    def capabilities(cls, config: WanConfig) -> frozenset[str]:
+        return frozenset({"decode_grad"})
+
+    @classmethod
+    def digest(cls, config: WanConfig) -> str:
+        folder = find(config.path, config.revision)
+        weights = (
+            f"{config.path}@{config.revision}" if folder is None else folder_digest(need(config.path, config.revision))
+        )
+        negative = "" if folder is None else cls._negative(config)
+        identity = [weights, negative, config.dtype, config.max_sequence_length]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    @staticmethod
+    def _negative(config: WanConfig) -> str:
+        if config.negative_prompt is not None:
+            return config.negative_prompt
+        return "" if is_embedded(need(config.path, config.revision)) else NEGATIVE_PROMPT
+
+    def latent_shape(self, spec: ClipSpec) -> tuple[int, int, int, int]:
+        vae = self.pipe.vae.config
+        time, space = vae.scale_factor_temporal, vae.scale_factor_spatial
+        multiple = space * self.net.config.patch_size[1]
+        if (spec.frames - 1) % time or spec.height % multiple or spec.width % multiple:
+            raise UserError(
+                f"clip: {spec.frames} frames of {spec.height}x{spec.width} do not fit this backbone",
+                f"it makes {time} k + 1 frames with sides that are multiples of {multiple}",
+            )
+        return vae.z_dim, (spec.frames - 1) // time + 1, spec.height // space, spec.width // space
+
+    def predict(self, x: Tensor, t: Tensor, cond: Tensor, want: Want) -> Tensor:
+        dtype = self.net.dtype
+        flow = self.net(
+            hidden_states=x.to(dtype),
+            timestep=(TIMES * t).to(x.device, x.dtype),
+            encoder_hidden_states=cond.to(dtype),
+            return_dict=False,
+        )[0]
+        return convert(flow.to(x.dtype), x, spread(t, x), self.schedule, self.native, want)
+
+    def target(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        return eps - x0
+
+    def encode_text(self, prompts: Sequence[str]) -> Tensor:
+        import torch
+
+        with torch.no_grad():
+            return self.pipe.encode_prompt(
+                list(prompts), do_classifier_free_guidance=False, max_sequence_length=self.text_length
+            )[0]
+
+    def null_cond(self, n: int) -> Tensor:
+        return self.encode_text([self.negative_prompt]).expand(n, -1, -1)
+
+    def encode(self, video: Tensor) -> Tensor:
+        import torch
+
+        mean, std = self._scales(video)
+        with torch.no_grad():
+            return (self.pipe.vae.encode(video.to(mean)).latent_dist.mode() - mean) / std
+
+    def decode(self, latents: Tensor) -> Tensor:
+        mean, std = self._scales(latents)
+        return self.pipe.vae.decode(latents.to(mean) * std + mean, return_dict=False)[0]
+
+    def _scales(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The codec's per-channel mean and deviation, `[1, C, 1, 1, 1]` each."""
+        import torch
+
+        vae = self.pipe.vae
+        shape = (1, vae.config.z_dim, 1, 1, 1)
+        pair = (vae.config.latents_mean, vae.config.latents_std)
+        mean, std = (torch.tensor(v, device=like.device, dtype=vae.dtype).reshape(shape) for v in pair)
+        return mean, std
+
+    def clone(self, trainable: bool) -> Wan:
+        net = copy.deepcopy(self.net).requires_grad_(trainable).train(trainable)
+        return Wan(self.pipe, net, self.negative_prompt, self.text_length)
