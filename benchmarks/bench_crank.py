@@ -17,8 +17,8 @@ from typing import Any
 
 from harness import config, registry, suite
 from harness.executors import InProcess
+from harness.job import load_backbone
 from harness.plan import make_plan
-from harness.run import load_backbone
 
 spent: dict[str, float] = defaultdict(float)
 depth = 0

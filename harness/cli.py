@@ -199,13 +199,36 @@ def embedded() -> None:
     """The small backbone that ships with Mutoscope."""
 
 
-@embedded.command(name="train", context_settings={"ignore_unknown_options": True, "help_option_names": []})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def embedded_train(arguments: tuple[str, ...]) -> None:
-    """Train it again from nothing; resumes where it was stopped."""
+@embedded.command(name="train")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("wan_shapes"),
+    show_default=True,
+    help="The WanPipeline folder to write.",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("wan_shapes.work"),
+    show_default=True,
+    help="Latents and snapshots, about 1 GB; the same folder resumes.",
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps [default: those of the shipped weights].")
+@click.option("--clips", type=click.IntRange(min=1), help="Clips of the world to train on.")
+@click.option("--batch", type=click.IntRange(min=1), help="Clips a step.")
+@click.option("--seed", type=int, help="Seed of everything.")
+def embedded_train(out: Path, work: Path, **recipe: int | None) -> None:
+    """Train it again from nothing: world, codec, text encoder, transformer. Resumes where it was stopped.
+
+    \b
+    mutoscope embedded train --out my_backbone
+    mutoscope run quick --set backbone.path=my_backbone
+    """
+    from harness.embedded.train import Recipe
     from harness.embedded.train import main as train
 
-    train(list(arguments))
+    train(Recipe(**{key: value for key, value in recipe.items() if value is not None}), out, work)
 
 
 def main() -> None:

@@ -11,12 +11,12 @@ from harness import registry
 from harness.api import Clip, Features, Metric, Score
 from harness.config import digest
 from harness.errors import UserError
-from harness.plan import MetricSpec
+from harness.plugins import MetricSpec
 from harness.provenance import timed
 from harness.store import append_jsonl, read_jsonl, write_jsonl
 
 if TYPE_CHECKING:
-    from harness.run import Job
+    from harness.job import Job
 
 Row = dict[str, Any]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from harness import registry, video
 from harness.errors import UserError
-from harness.store import atomic
+from harness.store import atomic, file_digest
 
 if TYPE_CHECKING:
     from harness.api import Clip, Metric
@@ -40,8 +40,7 @@ def sha256_file(path: Path | str) -> str:
 
 @lru_cache(maxsize=4096)
 def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path)
 
 
 def fingerprint(metric: type[Metric], config: Any) -> str:

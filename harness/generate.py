@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.job import make_method, services
 from harness.provenance import timed
 from harness.rng import generator
-from harness.store import append_jsonl, atomic, read_jsonl, write_jsonl
-from harness.train import file_digest, services, trained_roles
+from harness.store import append_jsonl, atomic, file_digest, read_jsonl, write_jsonl
+from harness.train import trained_roles
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.api import Backbone, Method
+    from harness.job import Job
     from harness.prompts import Prompt
-    from harness.run import Job
 
 
 class Counted:
@@ -40,8 +41,6 @@ def generate(job: Job) -> None:
     todo = [group for group in _batches(prompts, job.plan.suite.generate.batch) if any(p.id not in rows for p in group)]
     if not todo:
         return
-    from harness.run import make_method
-
     roles = trained_roles(job)
     method = make_method(job.plan, job.cell, roles, services(job))
     counted = Counted(roles["student"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,30 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.api import Dataset, Needs, Row
+from harness.api import Needs, Row
 from harness.config import digest, merge, validate
 from harness.errors import UserError, did_you_mean
+from harness.plugins import MetricSpec, make_dataset, metric_spec, plugin_config
 from harness.prompts import Prompt, read_prompts
 from harness.store import read_json, write_json
 from harness.suite import Suite
-
-
-@dataclass(frozen=True)
-class MetricSpec:
-    """A metric as a suite uses it; what the run directory records about it."""
-
-    name: str
-    config: Mapping[str, Any]
-    version: int
-    fingerprint: str
-    level: str
-    higher_is_better: bool | None
-    range: tuple[float, float]
-    unit: str
-
-    @property
-    def id(self) -> str:
-        return f"{self.name}@{self.fingerprint[:8]}"
 
 
 @dataclass(frozen=True)
@@ -147,46 +129,6 @@ def _rows(suite: Suite, methods: Sequence[str]) -> dict[str, tuple[Any, Any]]:
         kind = registry.methods.get(name, f"methods.{row}")
         out[row] = kind, validate(kind.Config, merge(kind.preset, options), f"methods.{row}")
     return out
-
-
-def plugin_config(kind: Any, spec: Mapping[str, Any], where: str) -> Any:
-    """The plugin's validated Config from `{"name": ..., **options}`."""
-    return validate(kind.Config, {k: v for k, v in spec.items() if k != "name"}, where)
-
-
-def make_dataset(suite: Suite, spec: Mapping[str, Any] | None = None, where: str = "dataset") -> Dataset:
-    """The suite's training set, or another dataset named by `spec`, at the suite's clip spec."""
-    options = dict(suite.dataset if spec is None else spec)
-    scores = options.pop("scores", None)
-    kind = registry.datasets.get(options.get("name", ""), f"{where}.name")
-    dataset = kind(plugin_config(kind, options, where), suite.clip)
-    if scores is None:
-        return dataset
-    from harness.data.scores import Scored
-
-    return Scored(dataset, Path(scores))
-
-
-def metric_spec(item: Mapping[str, Any]) -> MetricSpec:
-    """Resolve a metric, check its weights and take its fingerprint."""
-    from harness.features import fingerprint
-
-    kind = registry.metrics.get(item.get("name", ""), "metrics")
-    config = plugin_config(kind, item, f"metrics.{kind.name}")
-    if not all(map(math.isfinite, kind.range)):
-        raise UserError(
-            f"metrics.{kind.name}: its range {kind.range} is not finite", "declare bounds no true value passes"
-        )
-    return MetricSpec(
-        name=kind.name,
-        config=config.model_dump(mode="json"),
-        version=kind.version,
-        fingerprint=fingerprint(kind, config),
-        level=kind.level,
-        higher_is_better=kind.higher_is_better,
-        range=kind.range,
-        unit=kind.unit,
-    )
 
 
 def _check_needs(row: str, need: Needs, rows: Sequence[Row], caps: frozenset[str], suite: Suite) -> None:

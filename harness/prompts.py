@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
+from harness.plugins import make_dataset
 
 if TYPE_CHECKING:
     from harness.suite import Suite
@@ -29,8 +30,6 @@ def read_prompts(suite: Suite) -> tuple[Prompt, ...]:
     """All prompts in order; UserError when there are none, or two are the same."""
     source = suite.prompts
     if source.dataset is not None:
-        from harness.plan import make_dataset
-
         rows = make_dataset(suite, source.dataset, "prompts.dataset").rows()
         found = [(row.prompt, row.meta) for row in rows]
     elif source.file is not None:

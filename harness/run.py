@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from harness import plan as planning
 from harness import provenance, registry
+from harness.evaluate import evaluate
+from harness.generate import generate
+from harness.job import Job, Report, set_threads
 from harness.plan import Cell, Plan
+from harness.plugins import make_dataset
 from harness.progress import progress
 from harness.store import RunDir, append_jsonl, atomic, lock, read_json, read_jsonl, write_json, write_jsonl, write_text
-
-if TYPE_CHECKING:
-    from harness.api import Backbone
-
-Report = Callable[[str, int, int], None]  # stage, units done, units wanted
-
-
-@dataclass(frozen=True)
-class Job:
-    """One cell on its way through the stages."""
-
-    plan: Plan
-    cell: Cell
-    device: str
-    report: Report
-
-    @property
-    def run(self) -> RunDir:
-        return RunDir(self.cell.path)
+from harness.train import train
 
 
 def run_cell(plan: Plan, cell: Cell, device: str, report: Report) -> list[str]:
@@ -47,10 +30,6 @@ def run_cell(plan: Plan, cell: Cell, device: str, report: Report) -> list[str]:
             return []
         _write_cell(job)
         _adopt(job)
-        from harness.evaluate import evaluate
-        from harness.generate import generate
-        from harness.train import train
-
         train(job)
         generate(job)
         problems = evaluate(job)
@@ -58,36 +37,6 @@ def run_cell(plan: Plan, cell: Cell, device: str, report: Report) -> list[str]:
         if not problems and progress(plan, cell).finished and plan.wanted == len(plan.prompts):
             write_text(job.run / "DONE", f"{cell.clip_key}\n")
         return problems
-
-
-def set_threads(threads: int) -> None:
-    """The intra-op thread count decides the order of sums, so it is part of the protocol, not of the machine."""
-    import cv2
-    import torch
-
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
-
-
-@lru_cache(maxsize=1)
-def _load(name: str, config: str, device: str) -> Backbone:
-    import torch
-
-    kind = registry.backbones.get(name)
-    return kind.load(kind.Config.model_validate_json(config), torch.device(device))
-
-
-def load_backbone(plan: Plan, device: str) -> Backbone:
-    """The suite's backbone, loaded once per process."""
-    spec = plan.suite.backbone
-    kind = registry.backbones.get(spec["name"])
-    return _load(spec["name"], planning.plugin_config(kind, spec, "backbone").model_dump_json(), device)
-
-
-def make_method(plan: Plan, cell: Cell, roles: dict[str, Backbone], services: Any) -> Any:
-    """The cell's method, built on its roles."""
-    kind = registry.methods.get(cell.method)
-    return kind(kind.Config.model_validate(dict(cell.config)), roles, services)
 
 
 def _write_cell(job: Job) -> None:
@@ -118,7 +67,7 @@ def _provenance(job: Job) -> dict[str, Any]:
         "versions": provenance.versions(),
         "hardware": provenance.hardware(job.device),
         "digests": {"suite": plan.digest, "backbone": plan.backbone_digest, "data": plan.data_digest},
-        "data_notes": dict(planning.make_dataset(plan.suite).notes()) if job.cell.trains else {},
+        "data_notes": dict(make_dataset(plan.suite).notes()) if job.cell.trains else {},
         "command": sys.argv[1:],
     }
 

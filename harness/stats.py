@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 
 LEVEL = 0.95  # of intervals; 1 - LEVEL is the family-wise error of ranks
 DRAWS = 4000  # bootstrap resamples
+FEWEST = 5  # prompts for an interval: with fewer even the range of the data covers the mean in under 94 % of cases
 FLIPS = 9999  # random sign flips, where all of them are too many
 EXACT = 16  # up to so many prompts all 2**(P-1) sign flips are tried
 _NORMAL = NormalDist()
@@ -138,12 +139,12 @@ def estimate(values: ArrayLike, level: float = LEVEL, draws: int = DRAWS, seed: 
         values: `[P, S]` (or `[P]`), NaN for missing.
 
     Returns:
-        NaN interval and error with fewer than two prompts.
+        NaN interval with fewer than `FEWEST` prompts, NaN error with fewer than two.
     """
     sums, counts, dropped = _clusters(values)
     mean, se = mean_se(values)
     low = high = float("nan")
-    if len(sums) >= 2:
+    if len(sums) >= FEWEST:
         low, high = _bca(sums, counts, _resampled(sums, counts, draws, seed), level)
     return Estimate(mean, se, low, high, int(counts.sum()), len(sums), dropped)
 
@@ -200,7 +201,7 @@ def paired(a: ArrayLike, b: ArrayLike, level: float = LEVEL, draws: int = DRAWS,
         a, b: `[P, S]`, the same prompts and seeds in the same places, NaN for missing.
 
     Returns:
-        With fewer than two common prompts the interval is NaN and p = 1: nothing can be told.
+        With fewer than `FEWEST` common prompts the interval is NaN; with fewer than two p = 1: nothing can be told.
     """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
@@ -211,7 +212,7 @@ def paired(a: ArrayLike, b: ArrayLike, level: float = LEVEL, draws: int = DRAWS,
         nan = float("nan")
         return Difference(mean, se, nan, nan, 1.0, 1.0, int(counts.sum()), len(sums))
     means = _resampled(sums, counts, draws, seed)
-    low, high = _bca(sums, counts, means, level)
+    low, high = _bca(sums, counts, means, level) if len(sums) >= FEWEST else (float("nan"), float("nan"))
     tails = min(int((means <= 0).sum()), int((means >= 0).sum()))
     p_bootstrap = min(1.0, 2 * (tails + 1) / (draws + 1))
     return Difference(mean, se, low, high, sign_flip(sums), p_bootstrap, int(counts.sum()), len(sums))

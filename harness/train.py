@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import plan as planning
-from harness.api import Backbone, Batch, Method, Noise, Services, Turn, derive_seed
+from harness import registry
+from harness.api import Backbone, Batch, Method, Noise, Turn, derive_seed
 from harness.data.latents import Latents, cache_folder, encode
 from harness.errors import UserError
+from harness.job import load_backbone, make_method, services
+from harness.plugins import make_dataset
 from harness.provenance import timed
-from harness.store import append_jsonl, atomic, read_jsonl, write_json, write_jsonl
+from harness.store import append_jsonl, atomic, file_digest, read_json, read_jsonl, write_json, write_jsonl
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from harness.run import Job
+    from harness.job import Job
 
 MAX_SKIPS = 10  # non-finite losses in a row before the run gives up
 
@@ -38,9 +38,6 @@ def trained_roles(job: Job) -> dict[str, Backbone]:
     """The cell's trained networks, read back from the checkpoint; the plain backbone when there is nothing to train."""
     from safetensors.torch import load_file
 
-    from harness.run import load_backbone
-    from harness.store import read_json
-
     base = load_backbone(job.plan, job.device)
     if not job.cell.trains:
         return {"student": base}
@@ -55,22 +52,6 @@ def trained_roles(job: Job) -> dict[str, Backbone]:
     return roles
 
 
-def file_digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def services(job: Job) -> Services:
-    """What the method may know of the data."""
-    import numpy as np
-
-    suite = job.plan.suite
-    rows = planning.make_dataset(suite).rows() if job.cell.trains else ()
-    columns = set.intersection(*(set(row.scores) for row in rows)) if rows else set()
-    scores = {name: np.array([row.scores[name] for row in rows], dtype=np.float64) for name in sorted(columns)}
-    return Services(scores=scores, rows=len(rows), generate=suite.generate.model_dump())
-
-
 class _Loop:
     """A method, its optimisers and its data, stepping from `start` to the budget."""
 
@@ -79,11 +60,9 @@ class _Loop:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
-        from harness.run import load_backbone, make_method
-
         self.job, self.options, self.seed = job, job.plan.suite.train, job.cell.seed
         base = load_backbone(job.plan, job.device)
-        dataset = planning.make_dataset(job.plan.suite)
+        dataset = make_dataset(job.plan.suite)
         self.rows = dataset.rows()
         folder = cache_folder(job.plan.root, job.plan.data_digest, job.plan.backbone_digest, job.plan.suite.clip)
         self.latents: Latents = encode(dataset, base, folder, 0, lambda done, of: job.report("encode", done, of))
@@ -92,7 +71,7 @@ class _Loop:
             mixed_precision=self.options.precision, cpu=job.device == "cpu", step_scheduler_with_optimizer=False
         )
         torch.manual_seed(derive_seed(self.seed, "init"))  # a method may add new layers
-        kind_needs = planning.registry.methods.get(job.cell.method)
+        kind_needs = registry.methods.get(job.cell.method)
         needs = kind_needs.needs(kind_needs.Config.model_validate(dict(job.cell.config)))
         trained = {turn.role for turn in kind_needs.turns}
         roles = {role: base.clone(trainable=role in trained) for role in needs.roles}

@@ -61,6 +61,9 @@ def _column(board: Leaderboard, column: Column) -> Iterator[str]:
     if saturated:
         who = "every row" if len(saturated) == len(values) else _words(saturated)
         yield f"{column.key}: saturated for {who}: at least 95 % of clips at the best end of the range"
+    constant = [label for label, v in values.items() if v.estimate.low == v.estimate.high and not v.saturated]
+    if constant:
+        yield f"{column.key}: one and the same score on all clips of {_words(constant)}; no interval can be told"
     contest = board.contests.get(column.key)
     if contest and len(contest.labels) > 1:
         yield from _power(column, contest)

@@ -7,10 +7,10 @@ other rows. Everything can be rebuilt from the run directories at any time.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.store import RunDir, lock, read_json, write_json
+from harness.store import RunDir, lock
 from leaderboards import payload, views
 from leaderboards.export import gallery, sheet
+from leaderboards.marker import recall, remember, sqlite_file, wanted
 from leaderboards.rank import Leaderboard, table
 from leaderboards.read import Entry, seed_of
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 BATCH = 1000  # metrics per log_batch; params and tags: 100
 STRIPS = 6  # prompts with a filmstrip in the image grid
-MARKER = "published.json"
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,17 @@ def publish(suite_dir: Path, tracking_uri: str | None = None, force: bool = Fals
     """
     uri = tracking_uri or default_uri(suite_dir)
     with lock(suite_dir / ".publish.lock"):
-        state = {"tracking_uri": uri, "content": payload.suite_digest(suite_dir)}
-        known = read_json(suite_dir / MARKER) if (suite_dir / MARKER).exists() else {}
-        if not force and {key: known.get(key) for key in state} == state and _still_there(uri, known["experiment_id"]):
+        state = wanted(suite_dir, uri)
+        known = None if force else recall(suite_dir, state)
+        if known:
             return Published(uri, known["experiment_id"], known["runs"], 0, known["count"])
         board = table(suite_dir)
         with _mlflow_errors(uri):
             client = connect(uri)
             experiment = _experiment(client, board, uri)
-            done = _Publisher(client, experiment, board).run()
-        published = Published(uri, experiment, *done)
-        count = published.written + published.skipped
-        write_json(suite_dir / MARKER, state | {"experiment_id": experiment, "runs": published.runs, "count": count})
-        return published
+            runs, written, skipped = _Publisher(client, experiment, board).run()
+        remember(suite_dir, state, experiment, runs, written + skipped)
+        return Published(uri, experiment, runs, written, skipped)
 
 
 # ---- the store --------------------------------------------------------------------------------------------------
@@ -97,28 +95,9 @@ def connect(uri: str) -> MlflowClient:
     return client
 
 
-def _sqlite_file(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
 def _store_lock(uri: str) -> Any:
-    file = _sqlite_file(uri)
+    file = sqlite_file(uri)
     return lock(file.with_name(f".{file.name}.lock")) if file else nullcontext()
-
-
-def _still_there(uri: str, experiment: str) -> bool:
-    """Whether a marker still tells the truth, without importing mlflow. Servers are taken at their word."""
-    file = _sqlite_file(uri)
-    if file is None:
-        return True
-    if not file.exists():
-        return False
-    try:
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as store:
-            query = "SELECT 1 FROM experiments WHERE experiment_id = ? AND lifecycle_stage = 'active'"
-            return store.execute(query, (int(experiment),)).fetchone() is not None
-    except (sqlite3.Error, ValueError):
-        return False
 
 
 @contextmanager
@@ -141,7 +120,7 @@ def _experiment(client: MlflowClient, board: Leaderboard, uri: str) -> str:
     """Get or create by name, under the store's lock; a publisher elsewhere may still win the race, so look twice."""
     from mlflow.exceptions import MlflowException
 
-    name, file = f"mutoscope/{board.name}", _sqlite_file(uri)
+    name, file = f"mutoscope/{board.name}", sqlite_file(uri)
     place = (file.resolve().parent / "mlartifacts" / board.name).as_uri() if file else None
     with _store_lock(uri):
         found = client.get_experiment_by_name(name)
@@ -217,6 +196,7 @@ class _Publisher:
         run = self.client.create_run(self.experiment, told.start_ms, tags, told.name)
         run_id = str(run.info.run_id)
         self._log(run_id, told)
+        self._protocol(run_id)
         files(run_id)
         self.client.set_terminated(run_id, "FINISHED", told.end_ms)
         self.client.set_tag(run_id, "content", told.content)
@@ -233,6 +213,15 @@ class _Publisher:
             self.client.log_batch(run_id, params=params[first : first + 100])
         for first in range(0, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+
+    def _protocol(self, run_id: str) -> None:
+        """The suite as the run's evaluation data set, which the UI can filter by."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        suite = self.board.suite
+        source = json.dumps({"suite": suite["name"], "prompts": suite["prompts"]})
+        data = Dataset(suite["name"], suite["digest"][:36], "code", source, profile=json.dumps(suite["clip"]))
+        self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "eval")])])
 
     def _stand(self, run_id: str, entry: Entry) -> None:
         """Ranks, and scores as text: logged again only where they differ."""

@@ -71,13 +71,13 @@ def headline(board: Leaderboard) -> str:
 
 
 def cell_text(board: Leaderboard, column: Column, entry: Entry) -> str:
-    """`0.812 ±0.031 #1`; `n/a` where the metric had nothing to say, `failed` where it broke on all clips."""
+    """`0.812 ±0.031 #1`, no ± without an interval; `n/a` where there is nothing to score, `failed` where it broke."""
     value = board.values[entry.label, column.key]
     e = value.estimate
     if not e.n:
         return "failed" if value.errors else "n/a" if value.na else "-"
     digits = decimals(board, column)
-    half = f" ±{(e.high - e.low) / 2:.{digits}f}" if math.isfinite(e.high - e.low) else ""
+    half = f" ±{(e.high - e.low) / 2:.{digits}f}" if e.high > e.low else ""
     rank = "" if column.higher_is_better is None else f" #{value.rank or '-'}"
     return f"{e.mean:.{digits}f}{half}{rank}"
 

@@ -46,6 +46,9 @@ def test_too_little_data_gives_nan_not_zero() -> None:
     assert math.isnan(one.se)
     assert math.isnan(one.low)
     assert stats.paired([0.7], [0.2]).p == 1.0
+    assert math.isnan(stats.estimate([0.1, 0.2, 0.3, 0.4]).low)
+    assert not math.isnan(stats.estimate([0.1, 0.2, 0.3, 0.4, 0.5]).low)
+    assert math.isnan(stats.paired([0.1, 0.2, 0.3], [0.0, 0.0, 0.0]).high)
 
 
 @pytest.mark.parametrize("freedom", [5, 8, 15, 40, 200])
@@ -62,6 +65,23 @@ def test_interval_agrees_with_scipy_bca_up_to_the_small_sample_widening() -> Non
     assert (ours.high - ours.low) / (theirs.high - theirs.low) == pytest.approx(widening, rel=0.02)
     assert ours.low == pytest.approx(theirs.low, abs=0.004)
     assert ours.high == pytest.approx(theirs.high, abs=0.004)
+
+
+def test_expanded_bca_formula() -> None:
+    """Efron 1987, equations 2.3 and 6.6, with SciPy's normal and t, on a resampling distribution given as a grid."""
+    values = np.array([0.1, 0.2, 0.2, 0.3, 0.5, 1.9])
+    n, theta, grid = len(values), values.mean(), np.linspace(-1, 1.5, 30_001)
+    jackknife = np.array([np.delete(values, i).mean() for i in range(n)])
+    pull = jackknife.mean() - jackknife
+    a = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
+    z0 = scipy.stats.norm.ppf((grid < theta).mean())
+    reach = math.sqrt(n / (n - 1)) * scipy.stats.t.isf(0.05, n - 1)
+    expected = []
+    for z in (z0 - reach, z0 + reach):
+        expected.append(-1 + 2.5 * scipy.stats.norm.cdf(z0 + z / (1 - a * z)))
+    assert a > 0.1
+    assert z0 > 0.1
+    assert stats._bca(values, np.ones(n), grid, 0.90) == pytest.approx(expected, abs=2e-3)
 
 
 def test_interval_is_deterministic_and_follows_shift_and_scale() -> None:
@@ -151,7 +171,7 @@ def test_paired_difference_has_the_right_sign_and_drops_unpaired_clips() -> None
     found = stats.paired(a, b)
     assert found.mean == pytest.approx((0.4 + 0.4 + 0.3 + 0.2) / 4)
     assert (found.n, found.prompts) == (4, 3)
-    assert found.low > 0
+    assert found.p == pytest.approx(2 / 8)
     assert stats.paired(b, a).mean == pytest.approx(-found.mean)
     with pytest.raises(ValueError, match="one shape"):
         stats.paired(a, b[:2])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,8 +18,7 @@ from harness.backbones.wan_folder import find, folder_digest, is_embedded, need
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import WanPipeline
-    from torch import Tensor, nn
+    from torch import Tensor
 
 # Wan-Video/Wan2.1 wan/configs/shared_config.py, sample_neg_prompt
 NEGATIVE_PROMPT = (
@@ -43,6 +44,27 @@ class WanConfig(Options):
     max_sequence_length: int = Field(512, ge=1)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, no advice on argument names: loading says something only when it fails."""
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
+
+    logs = (diffusers_log, transformers_log)
+    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+    for log in logs:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        for log, (level, bar) in zip(logs, before, strict=True):
+            log.set_verbosity(level)
+            (log.enable_progress_bar if bar else log.disable_progress_bar)()
+
+
 @register_backbone
 class Wan(Backbone):
     """Wan text-to-video: rectified flow over the latents of a causal video autoencoder."""
@@ -50,8 +72,9 @@ class Wan(Backbone):
     name: ClassVar[str] = "wan"
     Config: ClassVar[type[Options]] = WanConfig
     native = "flow"
+    net: Any  # a WanTransformer3DModel; diffusers' classes are untyped
 
-    def __init__(self, pipe: WanPipeline, net: nn.Module, negative_prompt: str, text_length: int) -> None:
+    def __init__(self, pipe: Any, net: Any, negative_prompt: str, text_length: int) -> None:
         """`pipe` holds what clones share (tokenizer, text encoder, codec, all frozen); `net` is this one's own."""
         self.pipe, self.net, self.negative_prompt, self.text_length = pipe, net, negative_prompt, text_length
         self.schedule = RectifiedFlow()
@@ -67,7 +90,8 @@ class Wan(Backbone):
             import harness.embedded.codec  # noqa: F401  diffusers resolves the codec's class among imported modules
         dtype = getattr(torch, config.dtype)
         types = {"default": dtype, "vae": torch.float32}  # the official code keeps the autoencoder in float32 too
-        pipe = WanPipeline.from_pretrained(folder, torch_dtype=types, local_files_only=True).to(device)
+        with quiet():
+            pipe: Any = WanPipeline.from_pretrained(folder, torch_dtype=types, local_files_only=True).to(device)
         net = pipe.transformer
         pipe.register_modules(transformer=None)
         for part in (pipe.vae, pipe.text_encoder):

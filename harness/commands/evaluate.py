@@ -17,9 +17,8 @@ from harness.api import Clip
 from harness.commands import DONE, INCOMPLETE
 from harness.config import digest
 from harness.errors import UserError
-from harness.plan import MetricSpec, metric_spec
-from harness.store import lock, read_jsonl, write_json, write_jsonl
-from harness.train import file_digest
+from harness.plugins import MetricSpec, metric_spec
+from harness.store import file_digest, lock, read_jsonl, write_json, write_jsonl
 
 PLAIN_WIDTH = 120
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}

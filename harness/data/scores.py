@@ -30,7 +30,7 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
     bad = [column for column in columns if not pd.api.types.is_numeric_dtype(table[column])]
     if bad:
         raise UserError(f"dataset.scores: {path}: column {bad[0]} is not numeric")
-    return {str(row["id"]): {c: float(row[c]) for c in columns} for row in table.to_dict("records")}
+    return {str(row["id"]): {str(c): float(row[c]) for c in columns} for row in table.to_dict("records")}
 
 
 class Scored(Dataset):

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.data.world import long_caption, render, scene, short_caption
-from harness.embedded.codec import PatchCodec
 
 _CHUNK = 256
 
@@ -35,12 +35,12 @@ def frames(seed: int, split: str, indices: range) -> Tensor:
     return torch.from_numpy(clips).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
-def prepare(folder: Path, codec: PatchCodec, seed: int, clips: int, workers: int) -> Corpus:
+def prepare(folder: Path, codec: Any, seed: int, clips: int, workers: int) -> Corpus:
     """Render and encode clips 0..N of the stream `seed`; read back from `folder` if it was done before."""
     path = folder / f"latents-{seed}-{clips}.npy"
     if not path.exists():
         chunks = [range(i, min(i + _CHUNK, clips)) for i in range(0, clips, _CHUNK)]
-        latents: NDArray[np.float16] | None = None
+        latents: Any = None
         partial_path = path.with_suffix(".partial.npy")
         for chunk, part in zip(chunks, _encode_all(codec, seed, chunks, workers), strict=True):
             if latents is None:
@@ -54,7 +54,7 @@ def prepare(folder: Path, codec: PatchCodec, seed: int, clips: int, workers: int
     return Corpus(np.load(path, mmap_mode="r"), [short_caption(c) for c in scenes], [long_caption(c) for c in scenes])
 
 
-def _encode_all(codec: PatchCodec, seed: int, chunks: list[range], workers: int) -> Iterator[NDArray[np.float16]]:
+def _encode_all(codec: Any, seed: int, chunks: list[range], workers: int) -> Iterator[NDArray[np.float16]]:
     encode = partial(_encode, codec, seed)
     if workers < 2:
         yield from map(encode, chunks)
@@ -63,7 +63,7 @@ def _encode_all(codec: PatchCodec, seed: int, chunks: list[range], workers: int)
         yield from pool.map(encode, chunks)
 
 
-def _encode(codec: PatchCodec, seed: int, indices: range) -> NDArray[np.float16]:
+def _encode(codec: Any, seed: int, indices: range) -> NDArray[np.float16]:
     torch.set_num_threads(1)
     mean = torch.tensor(codec.config.latents_mean).reshape(1, -1, 1, 1, 1)
     std = torch.tensor(codec.config.latents_std).reshape(1, -1, 1, 1, 1)

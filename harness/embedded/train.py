@@ -1,11 +1,12 @@
 """`mutoscope embedded train`: makes the backbone that ships in `harness/embedded/wan_shapes`.
 
-Every number a step needs is a function of (seed, step), and a snapshot holds networks, optimisers and averages, so a
-run that was killed continues to the same bytes on the same machine with the same number of threads.
+Every number a step needs is a function of (seed, step), and a snapshot holds networks, averages and optimisers, so a
+run that was killed goes on to the same bytes on the same machine with the same number of threads.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -15,47 +16,45 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline
 from torch import Tensor, nn
-from transformers import UMT5Config, UMT5EncoderModel
 
 from harness.backbones.base import RectifiedFlow, shift
+from harness.backbones.wan_attention import PlainAttention
 from harness.data.world import VOCABULARY
 from harness.embedded.codec import PatchCodec, fit_codec
 from harness.embedded.corpus import Corpus, frames, prepare
-from harness.backbones.wan_attention import PlainAttention
+from harness.embedded.networks import embed, optimizers, text_encoder, transformer
 from harness.embedded.words import build_tokenizer
 from harness.errors import UserError
 from harness.rng import derive_seed, generator
 
-HEAD = 48  # width of an attention head
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the weights, apart from the number of steps."""
+    """What decides the weights. The defaults are those of the shipped folder."""
 
-    steps: int = 9000
+    steps: int = 6400
     batch: int = 32
     seed: int = 0
-    clips: int = 36000
+    clips: int = 36000  # rendered for training
+    codec_clips: int = 1500  # of them, what the codec is fitted to
     layers: int = 4
     width: int = 192
-    ffn: int = 768
     z_dim: int = 24
     static_dim: int = 12
     whiten: float = 0.5
     text_width: int = 64
     text_layers: int = 2
-    text_length: int = 48
+    text_length: int = 48  # tokens; the longest caption has 45
     rate: float = 1e-3
     muon_rate: float = 0.01
     warmup: int = 200
-    decay: float = 0.4  # share of the steps over which the rate falls to zero
+    decay: float = 0.4  # share of the steps over which the rates fall to zero
     ema: float = 0.999
     dropout: float = 0.1  # captions replaced by the empty prompt
-    long_share: float = 0.3
-    time_shift: float = 1.5
+    long_share: float = 0.3  # captions in their long form
+    time_shift: float = 1.5  # of the logit-normal time law
 
 
 class Trainer:
@@ -65,36 +64,17 @@ class Trainer:
         torch.manual_seed(derive_seed(recipe.seed, "embedded", "init"))
         self.recipe, self.step = recipe, 0
         self.tokenizer = build_tokenizer(VOCABULARY, recipe.text_length)
-        self.text = UMT5EncoderModel(text_config(recipe, len(self.tokenizer)))
+        self.text = text_encoder(recipe, len(self.tokenizer))
         self.net = transformer(recipe)
+        self.net.set_attn_processor(PlainAttention())
         self.both = nn.ModuleDict({"net": self.net, "text": self.text})
         self.average = {name: p.detach().clone() for name, p in self.both.named_parameters()}
         self.optimizers = optimizers(self.both, recipe)
-        self.net.set_attn_processor(PlainAttention())
-
-    def loss(self, corpus: Corpus) -> Tensor:
-        """Flow matching, `mean |net(x_t, 1000 t, c) - (eps - x0)|^2`, on the batch of the current step."""
-        recipe, schedule = self.recipe, RectifiedFlow()
-        rng = np.random.default_rng(derive_seed(recipe.seed, "embedded", "batch", self.step))
-        rows = rng.integers(0, len(corpus.short), recipe.batch)
-        kind = rng.random(recipe.batch)
-        captions = [
-            corpus.long[i] if k < recipe.long_share else corpus.short[i] for i, k in zip(rows, kind, strict=True)
-        ]
-        captions = ["" if d < recipe.dropout else c for c, d in zip(captions, rng.random(recipe.batch), strict=True)]
-        noise = generator(recipe.seed, "embedded", "noise", self.step)
-        x0 = torch.from_numpy(np.stack([corpus.latents[i] for i in rows])).float()
-        eps = torch.randn(x0.shape, generator=noise)
-        t = shift(torch.randn(recipe.batch, generator=noise).sigmoid(), recipe.time_shift)
-        x = schedule.add_noise(x0, eps, t.reshape(-1, 1, 1, 1, 1))
-        cond = embed(self.tokenizer, self.text, captions)
-        with torch.autocast("cpu", torch.bfloat16):
-            flow = self.net(hidden_states=x, timestep=1000 * t, encoder_hidden_states=cond, return_dict=False)[0]
-        return (flow.float() - (eps - x0)).square().mean()
 
     def update(self, corpus: Corpus) -> float:
+        """One step; returns its loss."""
         loss = self.loss(corpus)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.both.parameters(), 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -102,11 +82,23 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad()
         keep = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        names, parameters = zip(*self.both.named_parameters(), strict=True)
         with torch.no_grad():
-            names, parameters = zip(*self.both.named_parameters(), strict=True)
             torch._foreach_lerp_([self.average[n] for n in names], list(parameters), 1 - keep)
         self.step += 1
         return loss.item()
+
+    def loss(self, corpus: Corpus) -> Tensor:
+        """Flow matching, `mean |net(x_t, 1000 t, c) - (eps - x0)|^2`, on the batch of the current step."""
+        recipe, noise = self.recipe, generator(self.recipe.seed, "embedded", "noise", self.step)
+        x0, captions = draw(corpus, recipe, self.step)
+        eps = torch.randn(x0.shape, generator=noise)
+        t = shift(torch.randn(recipe.batch, generator=noise).sigmoid(), recipe.time_shift)
+        x = RectifiedFlow().add_noise(x0, eps, t.reshape(-1, 1, 1, 1, 1))
+        cond = embed(self.tokenizer, self.text, captions)
+        with torch.autocast("cpu", torch.bfloat16):
+            flow = self.net(hidden_states=x, timestep=1000 * t, encoder_hidden_states=cond, return_dict=False)[0]
+        return (flow.float() - (eps - x0)).square().mean()
 
     def save(self, path: Path) -> None:
         state = {
@@ -120,63 +112,39 @@ class Trainer:
         os.replace(path.with_suffix(".tmp"), path)
 
     def restore(self, path: Path) -> None:
+        """Another number of steps is accepted up to where the shorter run's rates begin to fall."""
         state = torch.load(path, weights_only=True)
+        planned = state["recipe"]["steps"]
         if {**state["recipe"], "steps": 0} != {**asdict(self.recipe), "steps": 0}:
-            raise UserError(f"{path} was written by another recipe", "choose another --out or repeat its options")
+            raise UserError(f"{path} was written by another recipe", "choose another --work, or repeat its options")
+        if planned != self.recipe.steps and state["step"] > (1 - self.recipe.decay) * min(planned, self.recipe.steps):
+            raise UserError(f"{path} was planned for {planned} steps, and its rates are falling", "keep --steps")
         self.both.load_state_dict(state["networks"])
         self.average, self.step = state["average"], state["step"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
 
     def export(self, folder: Path, codec: PatchCodec) -> None:
-        """Write the averaged weights as an ordinary WanPipeline folder."""
-        net, text = transformer(self.recipe), UMT5EncoderModel(self.text.config)
+        """Write the averaged weights, in bfloat16, as an ordinary WanPipeline folder."""
+        net, text = transformer(self.recipe), text_encoder(self.recipe, len(self.tokenizer))
         nn.ModuleDict({"net": net, "text": text}).load_state_dict(self.average, strict=False)
-        scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-        WanPipeline(self.tokenizer, text.eval(), codec, scheduler, net.eval()).save_pretrained(folder)
+        scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0)
+        pipe: Any = WanPipeline(self.tokenizer, text.bfloat16(), codec, scheduler, net.bfloat16())
+        pipe.save_pretrained(folder)
+        for file in (folder / "model_index.json", folder / "tokenizer" / "tokenizer_config.json"):
+            # transformers 5 renamed the class; both versions know the old name
+            file.write_text(file.read_text().replace("TokenizersBackend", "PreTrainedTokenizerFast"))
 
 
-def text_config(recipe: Recipe, words: int) -> UMT5Config:
-    width = recipe.text_width
-    return UMT5Config(
-        vocab_size=words, d_model=width, d_kv=width // 4, d_ff=2 * width, num_layers=recipe.text_layers, num_heads=4,
-        dropout_rate=0.0, pad_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-
-
-def transformer(recipe: Recipe) -> WanTransformer3DModel:
-    """Zero output at the start: the first loss is the variance of the target."""
-    net = WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=recipe.width // HEAD, attention_head_dim=HEAD, in_channels=recipe.z_dim,
-        out_channels=recipe.z_dim, text_dim=recipe.text_width, freq_dim=128, ffn_dim=recipe.ffn,
-        num_layers=recipe.layers, rope_max_seq_len=64,
-    )  # fmt: skip
-    nn.init.zeros_(net.proj_out.weight)
-    nn.init.zeros_(net.proj_out.bias)
-    return net
-
-
-def embed(tokenizer: Any, text: UMT5EncoderModel, captions: list[str]) -> Tensor:
-    """`[B, L, D]`, zero after the end of each caption, as WanPipeline does."""
-    words = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-    mask = words.attention_mask
-    return text(words.input_ids, mask).last_hidden_state * mask[..., None]
-
-
-def optimizers(both: nn.ModuleDict, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for everything else."""
-    matrices = {n: p for n, p in both.named_parameters() if n.startswith("net.blocks.") and p.ndim == 2}
-    others = [p for n, p in both.named_parameters() if n not in matrices]
-    found: list[torch.optim.Optimizer] = []
-    if recipe.muon_rate:
-        found.append(torch.optim.Muon(matrices.values(), lr=recipe.muon_rate, weight_decay=0.01))
-    else:
-        others += matrices.values()
-    found.append(torch.optim.AdamW(others, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01))
-    for optimizer in found:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
-    return found
+def draw(corpus: Corpus, recipe: Recipe, step: int) -> tuple[Tensor, list[str]]:
+    """Latents `[B, C, F, H, W]` and captions of a step, a function of (seed, step)."""
+    rng = np.random.default_rng(derive_seed(recipe.seed, "embedded", "batch", step))
+    rows = rng.integers(0, len(corpus.short), recipe.batch)
+    forms = rng.random(recipe.batch) < recipe.long_share
+    dropped = rng.random(recipe.batch) < recipe.dropout
+    captions = [corpus.long[i] if form else corpus.short[i] for i, form in zip(rows, forms, strict=True)]
+    captions = ["" if drop else caption for drop, caption in zip(dropped, captions, strict=True)]
+    return torch.from_numpy(np.stack([corpus.latents[i] for i in rows])).float(), captions
 
 
 def rate_factor(step: int, recipe: Recipe) -> float:
@@ -185,38 +153,47 @@ def rate_factor(step: int, recipe: Recipe) -> float:
     return min((step + 1) / recipe.warmup, 1.0, (recipe.steps - step) / fall)
 
 
-def main(recipe: Recipe, out: Path, work: Path, snapshot_minutes: float = 4.0) -> None:
-    """Train, or go on training, and export to `out`; `work` keeps latents and snapshots (1 GB)."""
+def main(recipe: Recipe, out: Path, work: Path, threads: int = 1, snapshot_minutes: float = 4.0) -> None:
+    """Train, or go on training, and export to `out` now and then and at the end.
+
+    Args:
+        work: keeps the codec, the latents (1 GB) and the snapshot; the same `work` and options continue a killed run.
+        threads: of torch; more than one pays only on idle cores, and changes the last bits.
+    """
+    torch.set_num_threads(threads)
     work.mkdir(parents=True, exist_ok=True)
     codec = load_codec(work / "codec", recipe)
     corpus = prepare(work, codec, recipe.seed, recipe.clips, os.cpu_count() or 1)
     trainer, snapshot = Trainer(recipe), work / "snapshot.pt"
     if snapshot.exists():
         trainer.restore(snapshot)
-    begin, first, saved, losses = time.monotonic(), trainer.step, time.monotonic(), []
+    begin = saved = time.monotonic()
+    first, losses = trainer.step, []
     while trainer.step < recipe.steps:
         losses.append(trainer.update(corpus))
-        now = time.monotonic()
         if trainer.step % 100 == 0:
-            pace = (now - begin) / (trainer.step - first)
-            left = pace * (recipe.steps - trainer.step) / 60
-            mean = sum(losses[-100:]) / len(losses[-100:])
-            print(
-                f"step {trainer.step} / {recipe.steps}  loss {mean:.4f}  {pace:.3f} s/step  ETA {left:.0f} min",
-                flush=True,
-            )
-            if not math.isfinite(mean):
-                raise UserError(f"the loss is {mean} at step {trainer.step}", "lower the learning rate")
-        if now - saved > 60 * snapshot_minutes:
+            report(trainer, losses[-100:], (time.monotonic() - begin) / (trainer.step - first))
+        if time.monotonic() - saved > 60 * snapshot_minutes:
             trainer.save(snapshot)
             trainer.export(out, codec)
-            saved = now
+            saved = time.monotonic()
     trainer.save(snapshot)
     trainer.export(out, codec)
+    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2) + "\n")
+
+
+def report(trainer: Trainer, losses: list[float], pace: float) -> None:
+    """One line of progress. Raises UserError when the loss is no longer a number."""
+    loss, steps = sum(losses) / len(losses), trainer.recipe.steps
+    left = pace * (steps - trainer.step) / 60
+    print(f"step {trainer.step} / {steps}  loss {loss:.4f}  {pace:.3f} s/step  ETA {left:.0f} min", flush=True)
+    if not math.isfinite(loss):
+        raise UserError(f"the loss is {loss} at step {trainer.step}", "lower the learning rates")
 
 
 def load_codec(folder: Path, recipe: Recipe) -> PatchCodec:
+    """The codec in `folder`, fitted first if there is none."""
     if not (folder / "config.json").exists():
-        video = frames(recipe.seed, "train", range(1500))
+        video = frames(recipe.seed, "train", range(recipe.codec_clips))
         fit_codec(video, recipe.z_dim, recipe.static_dim, recipe.whiten).save_pretrained(folder)
     return PatchCodec.from_pretrained(folder)

@@ -137,7 +137,7 @@ def save(options: argparse.Namespace, step: int, parts: Mapping[str, Any]) -> No
 
 
 def resume(options: argparse.Namespace, parts: Mapping[str, Any]) -> int:
-    """Load the state file into `parts` and return its step; 0 when there is none, UserError when it is another run's."""
+    """Load the state file into `parts` and return its step, 0 without one. UserError when it is of another run."""
     if not options.state.is_file():
         return 0
     saved = torch.load(options.state, weights_only=True)

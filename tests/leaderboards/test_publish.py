@@ -17,7 +17,8 @@ import pytest
 from harness.errors import UserError
 from harness.store import append_jsonl, read_json, write_json
 from leaderboards import payload, views
-from leaderboards.publish import MARKER, Published, connect, default_uri, publish
+from leaderboards.marker import MARKER
+from leaderboards.publish import Published, connect, default_uri, publish
 from leaderboards.rank import table
 from tests.leaderboards.runs import M, write_cell, write_suite
 

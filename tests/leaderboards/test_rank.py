@@ -157,6 +157,12 @@ def test_saturation_is_said(tmp_path: Path) -> None:
     assert any(note.startswith("toy/up: saturated for a:") for note in notes(board))
 
 
+def test_constant_scores_are_said(tmp_path: Path) -> None:
+    folder = write_suite(tmp_path, ["a"], [UP], 12)
+    write_cell(folder, "a", {UP: [0.25] * 12})
+    assert "toy/up: one and the same score on all clips of a; no interval can be told" in notes(table(folder))
+
+
 def test_set_metrics_have_one_value_a_seed(tmp_path: Path) -> None:
     folder = write_suite(tmp_path, ["a", "b"], [SET], 5, seeds=(0, 1))
     for row, values in {"a": (0.1, 0.2), "b": (0.8, 0.9)}.items():

@@ -15,6 +15,8 @@ from metrics.shapes.colours import COLOURS, DIRECTIONS, MOTIONS, SHAPES, to_rast
 from metrics.shapes.train_reader import NO_LABEL, freeze, labels, make_batch, shapes_dataset, train
 from tests.metrics.shapes_clips import scenes_with
 
+torch.set_num_threads(1)  # two threads on busy cores are ten times slower than one
+
 META = {
     "objects": [
         {"colour": "blue", "shape": "ring", "motion": "drift", "direction": "up"},

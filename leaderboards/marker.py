@@ -1,0 +1,49 @@
+"""The memory of the last publication beside the results, so that an unchanged suite costs no import of mlflow."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from harness.store import Json, read_json, write_json
+from leaderboards.payload import suite_digest
+
+MARKER = "published.json"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file behind a SQLite tracking URI; None for servers and other databases."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def wanted(suite_dir: Path, uri: str) -> Json:
+    """What a marker must say for nothing to have changed."""
+    return {"tracking_uri": uri, "content": suite_digest(suite_dir)}
+
+
+def recall(suite_dir: Path, state: Json) -> Json | None:
+    """The marker, if it says `state` and its experiment is still in the store."""
+    path = suite_dir / MARKER
+    known = read_json(path) if path.exists() else {}
+    if any(known.get(key) != value for key, value in state.items()):
+        return None
+    return known if _still_there(state["tracking_uri"], known["experiment_id"]) else None
+
+
+def remember(suite_dir: Path, state: Json, experiment: str, runs: dict[str, str], count: int) -> None:
+    write_json(suite_dir / MARKER, state | {"experiment_id": experiment, "runs": runs, "count": count})
+
+
+def _still_there(uri: str, experiment: str) -> bool:
+    """Asked of SQLite directly. Servers are taken at their word."""
+    file = sqlite_file(uri)
+    if file is None:
+        return True
+    if not file.exists():
+        return False
+    try:
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as store:
+            query = "SELECT 1 FROM experiments WHERE experiment_id = ? AND lifecycle_stage = 'active'"
+            return store.execute(query, (int(experiment),)).fetchone() is not None
+    except (sqlite3.Error, ValueError):
+        return False
