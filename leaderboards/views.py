@@ -169,5 +169,9 @@ def serve(runs_root: Path, host: str = "127.0.0.1", port: int = 5000) -> subproc
     import os
 
     folder = str(Path(sys.executable).parent)
-    env = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    env = os.environ | {
+        "PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', '')}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else seven more processes import mlflow, for nothing we use
+    }
     return subprocess.Popen(serve_command(runs_root, host, port), env=env)

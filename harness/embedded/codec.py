@@ -20,7 +20,7 @@ PATCH, GROUP = 8, 4  # pixels and frames of one latent cell
 _FLOOR = -10.0  # log-variance of a deterministic code
 
 
-class PatchCodec(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class PatchCodec(ModelMixin, ConfigMixin):
     """Pixels `[B, 3, 1 + 4k, 8h, 8w]` in [-1, 1] to latents `[B, z_dim, 1 + k, h, w]` and back, both linear.
 
     A latent cell of the first frame is the PCA of its 8x8 patch; a later cell is the PCA of 4 frames of a patch:

@@ -16,7 +16,7 @@ def augment(video: Array, rng: np.random.Generator) -> Array:
     """A damaged copy of a clip `[17, 64, 64, 3]` in [0, 1]: each kind of damage is drawn on its own."""
     if rng.random() < CLEAN_SHARE:
         return video
-    kinds = ((_grade, 0.6), (_blur, 0.4), (_fade, 0.3), (_codec, 0.4), (_blotch, 0.3), (_noise, 0.4))
+    kinds = ((_grade, 0.6), (_blur, 0.4), (_fade, 0.3), (_codec, 0.5), (_blotch, 0.3), (_noise, 0.4))
     for damage, share in kinds:
         if rng.random() < share:
             video = damage(video, rng)
@@ -43,15 +43,20 @@ def _fade(video: Array, rng: np.random.Generator) -> Array:
 
 
 def _codec(video: Array, rng: np.random.Generator) -> Array:
-    """Quantised DCT of blocks of 4 frames x 8 x 8 pixels; the first frame is repeated to make 20."""
+    """DCT of blocks of 4 frames x 8 x 8 pixels, quantised or cut off; the first frame is repeated to make 20."""
     f, h, w = BLOCK
     padded = np.concatenate([np.repeat(video[:1], -len(video) % f, 0), video])
     n, rows, columns, _ = padded.shape
     blocks = padded.reshape(n // f, f, rows // h, h, columns // w, w, 3)
     waves = dctn(blocks, axes=(1, 3, 5), norm="ortho")
     depth, row, column = np.ix_(*(np.arange(k, dtype=np.float32) / k for k in BLOCK))
-    step = np.float32(rng.uniform(0.02, 0.25)) * (0.4 + depth + row + column)[None, :, None, :, None, :, None]
-    coded = idctn(np.rint(waves / step) * step, axes=(1, 3, 5), norm="ortho")
+    rank = (depth + row + column)[None, :, None, :, None, :, None]  # fineness of a wave, 0 to 2.5
+    if rng.random() < 0.5:
+        step = np.float32(rng.uniform(0.1, 1.0)) * (0.4 + rank)
+        waves = np.rint(waves / step) * step
+    else:
+        waves = waves * (rank < rng.uniform(0.25, 0.7))
+    coded = idctn(waves, axes=(1, 3, 5), norm="ortho")
     return coded.reshape(padded.shape)[-len(video) :].astype(np.float32)
 
 

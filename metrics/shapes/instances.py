@@ -54,9 +54,10 @@ def follow(frames: NDArray[np.uint8], fps: float) -> History | None:
     masks = colour_masks(unit(shrink(frames))) > LEVEL
     gap = max(1, round(GAP_SECONDS * fps))
     blobs = [[components(mask) for mask in clip] for clip in masks]
+    solid = np.array([[np.logical_or.reduce([np.zeros_like(mask[0]), *found]) for found in clip] for clip, mask in zip(blobs, masks, strict=True)])
     count, events = np.zeros(len(frames)), Counter[str]()
     for colour in range(len(COLOURS)):
-        others = np.logical_or.reduce(np.delete(masks, colour, 0))
+        others = np.logical_or.reduce(np.delete(solid, colour, 0))
         tracks = [t for t in link(blobs[colour], gap, others) if t.last - t.first >= gap or len(frames) <= gap + 1]
         for track in tracks:
             count[track.first : track.last + 1] += 1

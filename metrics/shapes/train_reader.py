@@ -169,7 +169,7 @@ def measure(weights: Path, seed: int, count: int) -> Iterator[tuple[str, Agreeme
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=16, help="clips a step")
     parser.add_argument("--clips", type=int, default=20000, help="clips of the train split that are used")
     parser.add_argument("--seed", type=int, default=0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
+from harness.data import world
 from metrics.shapes.instance_preservation import InstancePreservation
 from metrics.shapes.instances import components, shrink
 from tests.metrics.shapes_clips import BACKGROUND, BLUE, RED, Frames, clip, held_out, squares
@@ -130,6 +132,39 @@ def test_rendered_clips_of_every_motion_are_intact() -> None:
             by_motion.setdefault(motion, []).append(value)
     assert len(by_motion) == 10
     assert {m: round(float(np.mean(v)), 3) for m, v in by_motion.items() if np.mean(v) < 0.97} == {}
+
+
+def erased(video: np.ndarray, mask: np.ndarray, frames: slice) -> np.ndarray:
+    """The clip with what is under `mask` `[F, H, W]`, and its soft edge, painted over in some frames."""
+    wide = np.stack([cv2.dilate(m.astype(np.uint8), np.ones((9, 9))) for m in mask]).astype(bool)
+    wide[: frames.start], wide[frames.stop :] = False, False
+    return np.where(wide[..., None], np.median(video, axis=(0, 1, 2)).astype(np.uint8), video)
+
+
+@pytest.mark.parametrize(("failure", "event"), [("deleted", "vanished"), ("late", "appeared"), ("cut", "split")])
+def test_failures_made_in_rendered_clips_lower_the_value(failure: str, event: str) -> None:
+    values, events = [], 0
+    for index in range(60):
+        scene = world.scene(3, index, "heldout")
+        if len(scene.cast.things) > 1:
+            continue
+        video, mask = world.render(scene), world.truth(scene).masks[:, 0]
+        if failure == "deleted":
+            video = erased(video, mask, slice(8, 17))
+        elif failure == "late":
+            video = erased(video, mask, slice(0, 8))
+        else:
+            band = np.zeros_like(mask)
+            for frame in range(17):
+                columns = np.flatnonzero(mask[frame].any(0))
+                band[frame, :, (columns[0] + columns[-1]) // 2] = True
+            video = erased(video, band, slice(8, 17))
+        value, happened = outcome(video)
+        values.append(value)
+        events += event in happened
+    assert len(values) > 20
+    assert events / len(values) > 0.85
+    assert np.mean(values) < 0.75
 
 
 def test_the_usual_number_of_objects_is_the_captioned_one() -> None:
