@@ -13,6 +13,7 @@ from harness import config, suite
 from harness.commands import DONE, INCOMPLETE
 from harness.executors import Outcome, choose
 from harness.plan import Cell, Plan, make_plan, write_suite
+from harness.plugins import make_dataset
 from harness.progress import Progress, progress
 from harness.store import RunDir, lock, run_dirs
 
@@ -49,6 +50,7 @@ def run_suite(
         f"{len(pending)} to do",
         highlight=False,
     )
+    _show_left_out(plan, console)
     failed = _execute(plan, pending, workers, device, console) if pending else []
     from harness.commands.results import publish_suite, show_suite
 
@@ -59,6 +61,13 @@ def run_suite(
     for outcome in failed:
         _show_failure(outcome, console)
     return INCOMPLETE if failed else DONE
+
+
+def _show_left_out(plan: Plan, console: Console) -> None:
+    """Training clips that could not be used: said before anything is trained on the rest."""
+    if any(cell.trains for cell in plan.cells):
+        for name, reason in make_dataset(plan.suite).notes().get("left_out", {}).items():
+            console.print(f"left out of training: {name}: {reason}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _settled(plan: Plan, state: Progress) -> bool:

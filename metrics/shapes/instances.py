@@ -54,7 +54,7 @@ def follow(frames: NDArray[np.uint8], fps: float) -> History | None:
     masks = colour_masks(unit(shrink(frames))) > LEVEL
     gap = max(1, round(GAP_SECONDS * fps))
     blobs = [[components(mask) for mask in clip] for clip in masks]
-    solid = np.array([[np.logical_or.reduce([np.zeros_like(mask[0]), *found]) for found in clip] for clip, mask in zip(blobs, masks, strict=True)])
+    solid = np.array([[union(found, masks.shape[2:]) for found in clip] for clip in blobs])
     count, events = np.zeros(len(frames)), Counter[str]()
     for colour in range(len(COLOURS)):
         others = np.logical_or.reduce(np.delete(solid, colour, 0))
@@ -77,6 +77,11 @@ def components(mask: Mask) -> list[Mask]:
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     n, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
     return [labels == k for k in range(1, n) if stats[k, cv2.CC_STAT_AREA] >= MIN_AREA]
+
+
+def union(blobs: list[Mask], shape: tuple[int, ...]) -> Mask:
+    """All pixels of some blobs; specks, such as the odd hue of a soft edge, are in none."""
+    return np.logical_or.reduce([np.zeros(shape, bool), *blobs])
 
 
 def link(blobs: list[list[Mask]], gap: int, others: Mask) -> list[Track]:

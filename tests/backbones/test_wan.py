@@ -1,6 +1,7 @@
 """The Wan adapter against WanPipeline itself, on a tiny random folder in the real layout and on the embedded one."""
 
 import copy
+import itertools
 import shutil
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def test_pipeline_sampling_agrees(wan: Wan, guidance: float) -> None:
     sigmas = pipe.scheduler.sigmas
     cond, null = wan.encode_text(PROMPTS), wan.null_cond(2)
     with torch.no_grad():
-        for t, s in zip(sigmas[:-1], sigmas[1:], strict=True):
+        for t, s in itertools.pairwise(sigmas):
             flow = wan.predict(x, t.expand(2), cond, "flow")
             base = wan.predict(x, t.expand(2), null, "flow")
             flow = base + guidance * (flow - base)

@@ -1,0 +1,82 @@
+"""The shipped suite with the shipped backbone and judges, at a small budget: what the README's first command does."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import video
+from harness.store import RunDir, read_json, run_dirs
+from tests.test_crank import contents, kill_once
+
+SMALL = ("train.steps=4", "train.snapshot_every=2", "dataset.size=16", "prompts.dataset.size=4", "generate.steps=3")
+
+
+def command(root: Path, *more: str) -> list[str]:
+    sets = [word for assignment in SMALL for word in ("--set", assignment)]
+    return [sys.executable, "-m", "harness.cli", "run", "quick", "--runs", str(root), *sets, *more]
+
+
+def test_the_shipped_suite_ends_with_a_board_playable_clips_and_an_experiment(tmp_path: Path) -> None:
+    first = subprocess.run(command(tmp_path), capture_output=True, text=True)
+    assert first.returncode == 0, first.stdout + first.stderr
+    (folder,) = tmp_path.glob("quick@*")
+    runs = run_dirs(folder)
+    assert [run.cell()["row"] for run in runs] == sorted(read_json(folder / "suite.json")["rows"])
+    assert len(runs) == 5
+    for run in runs:
+        assert run.done
+        assert len(run.scores()) == 5
+        for row in run.clips():
+            clip = video.read(run / row["file"])
+            assert clip.frames.shape == (17, 64, 64, 3)
+            assert clip.fps == 8
+        assert run.cell()["row"] in first.stdout
+    with sqlite3.connect(tmp_path / "mlflow.db") as store:
+        names = [name for (name,) in store.execute("SELECT name FROM experiments")]
+        levels = dict(store.execute("SELECT value, COUNT(*) FROM tags WHERE key = 'level' GROUP BY value"))
+    assert f"mutoscope/{folder.name}" in names
+    assert levels == {"method": 5, "seed": 5}
+    assert "mutoscope serve" in first.stdout
+    second = subprocess.run(command(tmp_path), capture_output=True, text=True)
+    assert second.returncode == 0
+    assert "0 to do" in second.stdout
+
+
+def test_every_row_starts_from_the_same_noise(tmp_path: Path) -> None:
+    """With nothing learned (a rate of 1e-30) all rows give the same clips: same x_T, same sampler, same codec."""
+    tiny = ["--set", "train.lr=1.0e-30", "--no-publish", "--methods", "base,ltd,tqd"]
+    assert subprocess.run(command(tmp_path, *tiny), capture_output=True).returncode == 0
+    (folder,) = tmp_path.glob("quick@*")
+    clips = {run.cell()["row"]: [row["sha256"] for row in run.clips()] for run in run_dirs(folder)}
+    assert clips["base"] == clips["ltd"] == clips["tqd"]
+
+
+@pytest.mark.slow
+def test_twenty_kills_on_the_real_suite_change_no_byte(tmp_path: Path) -> None:
+    some = ["--methods", "tqd,ltd", "--no-publish"]
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    began = time.monotonic()
+    subprocess.run(command(calm, *some, "--workers", "1"), check=True, stdout=subprocess.DEVNULL)
+    whole = time.monotonic() - began
+    dice = random.Random(1)
+    killed = 0
+    for _ in range(200):
+        if killed == 20:
+            break
+        done = all(RunDir(run.path).done for folder in stormy.glob("quick@*") for run in run_dirs(folder))
+        if stormy.exists() and done and killed:
+            next(iter(stormy.glob("quick@*"))).rename(tmp_path / f"finished-{killed}")
+        workers = str(dice.choice((1, 2)))
+        killed += kill_once(command(stormy, *some, "--workers", workers), dice.uniform(0.2, 1.0) * whole)
+    assert killed == 20
+    subprocess.run(command(stormy, *some, "--workers", "2"), check=True, stdout=subprocess.DEVNULL)
+    assert contents(stormy) == contents(calm)
+    for finished in tmp_path.glob("finished-*"):
+        assert contents(finished) == contents(next(iter(calm.glob("quick@*"))))
