@@ -130,11 +130,12 @@ def evaluate(**options: Any) -> None:
 @runs_option
 @click.option("--markdown", is_flag=True, help="Markdown instead of a terminal table.")
 @click.option("--parts", is_flag=True, help="Also the parts of each metric.")
-def board(suite: str | None, runs: Path, markdown: bool, parts: bool) -> None:
+@click.option("--picture", type=click.Path(path_type=Path), help="Save a PNG: prompts down, rows across, filmstrips.")
+def board(suite: str | None, runs: Path, markdown: bool, parts: bool, picture: Path | None) -> None:
     """Show the leaderboard of a suite [default: the newest]."""
     from harness.commands.results import show_board
 
-    show_board(suite, runs, markdown, parts)
+    show_board(suite, runs, markdown, parts, picture)
 
 
 @app.command()

@@ -32,10 +32,14 @@ def show_suite(folder: Path, console: Console, parts: bool = False) -> None:
     show.render(rank.table(folder), console, parts)
 
 
-def show_board(suite: str | None, runs: Path, markdown: bool, parts: bool) -> None:
+def show_board(suite: str | None, runs: Path, markdown: bool, parts: bool, picture: Path | None) -> None:
     from leaderboards import rank, show
 
     folder = find_suite(suite, runs)
+    if picture is not None:
+        from leaderboards.poster import poster
+
+        poster(rank.table(folder)).save(picture)
     if markdown:
         print(show.markdown(rank.table(folder)))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,7 +55,7 @@ def scenes_with(motion: str, count: int, split: str = "heldout") -> tuple[tuple[
 
 
 def squares(
-    *paths: list[tuple[int, int] | None], colours: tuple[tuple[int, int, int], ...] = (RED,)
+    *paths: Sequence[tuple[int, int] | None], colours: tuple[tuple[int, int, int], ...] = (RED,)
 ) -> NDArray[np.uint8]:
     """Squares of 12 pixels with the given top-left corners (x, y) per frame, None where one is absent."""
     video = np.full((len(paths[0]), 64, 64, 3), BACKGROUND, np.uint8)
