@@ -77,6 +77,7 @@ class Wan(Backbone):
     def __init__(self, pipe: Any, net: Any, negative_prompt: str, text_length: int) -> None:
         """`pipe` holds what clones share (tokenizer, text encoder, codec, all frozen); `net` is this one's own."""
         self.pipe, self.net, self.negative_prompt, self.text_length = pipe, net, negative_prompt, text_length
+        self._null: Tensor | None = None
         self.schedule = RectifiedFlow()
         self.caps = frozenset({"decode_grad"})
 
@@ -156,7 +157,9 @@ class Wan(Backbone):
             )[0]
 
     def null_cond(self, n: int) -> Tensor:
-        return self.encode_text([self.negative_prompt]).expand(n, -1, -1)
+        if self._null is None:  # the text encoder can be far larger than the network that is trained
+            self._null = self.encode_text([self.negative_prompt])
+        return self._null.expand(n, -1, -1)
 
     def encode(self, video: Tensor) -> Tensor:
         import torch

@@ -53,7 +53,7 @@ def text_encoder(recipe: Recipe, words: int) -> UMT5EncoderModel:
 
 def embed(tokenizer: Any, text: UMT5EncoderModel, captions: list[str]) -> Tensor:
     """`[B, L, D]`, zero after the end of each caption, as WanPipeline does."""
-    words = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
+    words = tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").to(text.device)
     mask = words.attention_mask
     return text(words.input_ids, mask).last_hidden_state * mask[..., None]
 

@@ -34,7 +34,7 @@ from harness.rng import derive_seed, generator
 class Recipe:
     """What decides the weights. The defaults are those of the shipped folder."""
 
-    steps: int = 6600
+    steps: int = 7400
     batch: int = 32
     seed: int = 0
     clips: int = 36000  # rendered for training
@@ -60,14 +60,14 @@ class Recipe:
 class Trainer:
     """Networks, their averages and optimisers, in the state after `step` steps."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, device: str = "cpu") -> None:
         torch.manual_seed(derive_seed(recipe.seed, "embedded", "init"))
-        self.recipe, self.step = recipe, 0
+        self.recipe, self.device, self.step = recipe, torch.device(device), 0
         self.tokenizer = build_tokenizer(VOCABULARY, recipe.text_length)
         self.text = text_encoder(recipe, len(self.tokenizer))
         self.net = transformer(recipe)
         self.net.set_attn_processor(PlainAttention())
-        self.both = nn.ModuleDict({"net": self.net, "text": self.text})
+        self.both = nn.ModuleDict({"net": self.net, "text": self.text}).to(self.device)
         self.average = {name: p.detach().clone() for name, p in self.both.named_parameters()}
         self.optimizers = optimizers(self.both, recipe)
 
@@ -94,9 +94,10 @@ class Trainer:
         x0, captions = draw(corpus, recipe, self.step)
         eps = torch.randn(x0.shape, generator=noise)
         t = shift(torch.randn(recipe.batch, generator=noise).sigmoid(), recipe.time_shift)
+        x0, eps, t = (a.to(self.device) for a in (x0, eps, t))
         x = RectifiedFlow().add_noise(x0, eps, t.reshape(-1, 1, 1, 1, 1))
         cond = embed(self.tokenizer, self.text, captions)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             flow = self.net(hidden_states=x, timestep=1000 * t, encoder_hidden_states=cond, return_dict=False)[0]
         return (flow.float() - (eps - x0)).square().mean()
 
@@ -113,7 +114,7 @@ class Trainer:
 
     def restore(self, path: Path) -> None:
         """Another number of steps is accepted up to where the shorter run's rates begin to fall."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location=self.device, weights_only=True)
         planned = state["recipe"]["steps"]
         if {**state["recipe"], "steps": 0} != {**asdict(self.recipe), "steps": 0}:
             raise UserError(f"{path} was written by another recipe", "choose another --work, or repeat its options")
@@ -158,13 +159,14 @@ def main(recipe: Recipe, out: Path, work: Path, threads: int = 1, snapshot_minut
 
     Args:
         work: keeps the codec, the latents (1 GB) and the snapshot; the same `work` and options continue a killed run.
-        threads: of torch; more than one pays only on idle cores, and changes the last bits.
+        threads: of torch; more than one pays only on idle cores, and changes the last bits, as another device does.
     """
     torch.set_num_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     work.mkdir(parents=True, exist_ok=True)
     codec = load_codec(work / "codec", recipe)
     corpus = prepare(work, codec, recipe.seed, recipe.clips, os.cpu_count() or 1)
-    trainer, snapshot = Trainer(recipe), work / "snapshot.pt"
+    trainer, snapshot = Trainer(recipe, device), work / "snapshot.pt"
     if snapshot.exists():
         trainer.restore(snapshot)
     begin = saved = time.monotonic()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -123,12 +123,12 @@ def train(options: argparse.Namespace) -> ReaderNet:
         schedule.step()
         mean = value.item() if step == first else 0.98 * mean + 0.02 * value.item()
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            save(options, step + 1, parts)
+            checkpoint(options, step + 1, parts)
             print(f"step {step + 1}/{options.steps} loss {mean:.4f} {time.monotonic() - start:.0f} s", flush=True)
     return net.eval()
 
 
-def save(options: argparse.Namespace, step: int, parts: Mapping[str, Any]) -> None:
+def checkpoint(options: argparse.Namespace, step: int, parts: Mapping[str, Any]) -> None:
     """Replace the state file in one go: a kill leaves the old one or the new one."""
     states = {name: part.state_dict() for name, part in parts.items()}
     fresh = options.state.with_name(options.state.name + ".part")
@@ -182,7 +182,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     net = train(options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(net.state_dict(), options.out)
+    options.out.write_bytes(save(net.state_dict()))
     options.state.unlink()
     for kind, a in measure(options.out, options.seed, options.held_out):
         print(f"{kind}: n={options.held_out} clips, {a.captioned} objects, {a.drifting} drifts, {a.spurious} spurious")
