@@ -322,7 +322,11 @@ def test_an_interrupt_ends_the_workers_and_says_how_to_go_on(tmp_path: Path) -> 
         yaml.safe_dump(toy_suite(train={"steps": 100000, "batch": 4}, methods={"toy-two-roles": {}, "ltd": {}}))
     )
     process = subprocess.Popen(
-        command(tmp_path / "runs", spec, 2), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(tmp_path / "runs", spec, 2),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background shell ignores it
     )
     assert process.stdout is not None
     while "train" not in process.stdout.readline():

@@ -13,6 +13,8 @@ from rich.console import Console
 from harness.errors import UserError, did_you_mean
 from harness.store import read_json, suite_dirs
 
+DEFAULT_SERVER = "http://127.0.0.1:5000"
+
 
 def find_suite(name: str | None, runs: Path) -> Path:
     """The newest suite folder of that name (or `name@digest`), or the newest of all."""
@@ -54,7 +56,8 @@ def publish_suite(folder: Path, tracking_uri: str | None, console: Console) -> N
     console.print(
         f"mlflow  {published.tracking_uri}, experiment {published.experiment_id}", highlight=False, soft_wrap=True
     )
-    console.print(f"browse  mutoscope serve --runs {folder.parent}", highlight=False, soft_wrap=True)
+    link = published.links(DEFAULT_SERVER)["leaderboard"]
+    console.print(f"browse  mutoscope serve --runs {folder.parent}, then {link}", highlight=False, soft_wrap=True)
 
 
 def publish_suites(suite: str | None, runs: Path, tracking_uri: str | None) -> None:
