@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -78,32 +78,42 @@ class Processes:
         outcomes: dict[int, Outcome] = {}
         busy: dict[Connection, tuple[SpawnProcess, int]] = {}
         with _environment(OMP_NUM_THREADS=str(plan.suite.threads)):
-            for _ in range(min(self.count, len(todo))):
-                self._give(self._start(plan, device), todo.pop(), busy)
-            while busy:
-                for pipe in wait(list(busy)):
-                    assert isinstance(pipe, Connection)
-                    process, number = busy[pipe]
-                    try:
-                        message = pipe.recv()
-                    except (EOFError, ConnectionResetError):
-                        process.join()
-                        del busy[pipe]
-                        outcomes[number] = Outcome(plan.cells[number], (_epitaph(process),))
+            try:
+                for _ in range(min(self.count, len(todo))):
+                    self._give(self._start(plan, device), todo.pop(), busy)
+                while busy:
+                    for pipe in wait(list(busy)):
+                        assert isinstance(pipe, Connection)
+                        number = busy[pipe][1]
+                        message = self._hear(pipe, busy)
+                        if not isinstance(message, str | Outcome):
+                            tell(number, *message)
+                            continue
+                        lost = isinstance(message, str)
+                        outcomes[number] = (
+                            Outcome(plan.cells[number], (message,)) if isinstance(message, str) else message
+                        )
+                        process, _ = busy.pop(pipe)
                         if todo:
-                            self._give(self._start(plan, device), todo.pop(), busy)
-                        continue
-                    if not isinstance(message, Outcome):
-                        tell(number, *message)
-                        continue
-                    outcomes[number] = message
-                    if todo:
-                        self._give((process, pipe), todo.pop(), busy)
-                    else:
-                        pipe.send(None)
-                        del busy[pipe]
-                        process.join()
+                            worker = self._start(plan, device) if lost else (process, pipe)
+                            self._give(worker, todo.pop(), busy)
+                        elif not lost:
+                            pipe.send(None)
+                            process.join()
+            finally:
+                for process, _ in busy.values():  # only after an interrupt or an error of our own
+                    process.kill()
+                    process.join()
         return [outcomes[number] for number in sorted(outcomes)]
+
+    def _hear(self, pipe: Connection, busy: Mapping[Connection, tuple[SpawnProcess, int]]) -> Any:
+        """A worker's next message: an event, an Outcome, or, if it died, why (str)."""
+        try:
+            return pipe.recv()
+        except (EOFError, ConnectionResetError):
+            process = busy[pipe][0]
+            process.join()
+            return _epitaph(process)
 
     def _start(self, plan: Plan, device: str) -> tuple[SpawnProcess, Connection]:
         here, there = self.context.Pipe()
@@ -122,8 +132,19 @@ def _work(pipe: Connection, plan: Plan, device: str) -> None:
     """A worker's life: cells until told to stop, or until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    while (number := pipe.recv()) is not None:
-        pipe.send(_attempt(plan, plan.cells[number], device, lambda *event: pipe.send(event)))
+    try:
+        while (number := pipe.recv()) is not None:
+            pipe.send(_attempt(plan, plan.cells[number], device, lambda *event: _send(pipe, event)))
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _send(pipe: Connection, event: tuple[str, int, int]) -> None:
+    """Report progress; nobody left to report to ends the worker, in silence."""
+    try:
+        pipe.send(event)
+    except OSError:
+        os._exit(1)
 
 
 def _leave_with_parent() -> None:

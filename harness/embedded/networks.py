@@ -9,6 +9,8 @@ from diffusers import WanTransformer3DModel
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
+from harness.errors import UserError
+
 if TYPE_CHECKING:
     from harness.embedded.train import Recipe
 
@@ -60,6 +62,8 @@ def embed(tokenizer: Any, text: UMT5EncoderModel, captions: list[str]) -> Tensor
 
 def optimizers(both: nn.ModuleDict, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for everything else; `peak` keeps each group's full rate."""
+    if not hasattr(torch.optim, "Muon"):
+        raise UserError(f"torch {torch.__version__} has no Muon optimiser", "train with torch 2.9 or later")
     matrices = {n: p for n, p in both.named_parameters() if n.startswith("net.blocks.") and p.ndim == 2}
     others = [p for n, p in both.named_parameters() if n not in matrices]
     found: list[torch.optim.Optimizer] = [
