@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness import registry
-from harness.api import Backbone, Batch, Method, Noise, Turn, derive_seed
+from harness.api import Backbone, Batch, Dataset, Method, Noise, Turn, derive_seed
 from harness.data.latents import Latents, cache_folder, encode
 from harness.errors import UserError
 from harness.job import load_backbone, make_method, services
@@ -29,8 +29,9 @@ def train(job: Job) -> None:
     """Train the cell's method to its budget, from the last snapshot if there is one."""
     checkpoint = job.run / "checkpoint"
     if job.cell.trains and not (checkpoint / "weights.json").exists():
+        loop = _Loop(job)
         with timed(job.run / "timings.jsonl", "train", job.device) as row:
-            row["items"] = _Loop(job).run()
+            row["items"] = loop.run()
     (checkpoint / "resume.safetensors").unlink(missing_ok=True)
 
 
@@ -52,6 +53,18 @@ def trained_roles(job: Job) -> dict[str, Backbone]:
     return roles
 
 
+def _encode(job: Job, dataset: Dataset, base: Backbone) -> Latents:
+    """The latents, timed apart from training: the first cell that needs them pays for all."""
+    folder = cache_folder(job.plan.root, job.plan.data_digest, job.plan.backbone_digest, job.plan.suite.clip)
+    with timed(job.run / "timings.jsonl", "encode", job.device) as row:
+
+        def report(done: int, of: int) -> None:
+            row["items"] += 1
+            job.report("encode", done, of)
+
+        return encode(dataset, base, folder, 0, report)
+
+
 class _Loop:
     """A method, its optimisers and its data, stepping from `start` to the budget."""
 
@@ -64,8 +77,7 @@ class _Loop:
         base = load_backbone(job.plan, job.device)
         dataset = make_dataset(job.plan.suite)
         self.rows = dataset.rows()
-        folder = cache_folder(job.plan.root, job.plan.data_digest, job.plan.backbone_digest, job.plan.suite.clip)
-        self.latents: Latents = encode(dataset, base, folder, 0, lambda done, of: job.report("encode", done, of))
+        self.latents = _encode(job, dataset, base)
         AcceleratorState._reset_state(True)  # one process trains several cells, each with its own precision
         self.accelerator: Accelerator = Accelerator(
             mixed_precision=self.options.precision, cpu=job.device == "cpu", step_scheduler_with_optimizer=False
