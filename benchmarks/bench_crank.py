@@ -3,7 +3,8 @@
     uv run python benchmarks/bench_crank.py
 
 Model calls are the method's loss, backward, the optimiser step, the sampler, text and pixel encoding and decoding;
-judge calls are `metric.score`. What is left is drawing data, noise, logging, snapshots, video files, hashing and fsync.
+judge calls are `metric.score`; the dataset's own rendering or decoding is listed apart. What is left is drawing rows,
+noise, logging, snapshots, video files, hashing and fsync.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness import config, registry, suite
+from harness import registry, suite
 from harness.executors import InProcess
 from harness.job import load_backbone
 from harness.plan import make_plan
@@ -46,14 +47,14 @@ def main() -> None:
     import torch
     from accelerate import Accelerator
 
-    sets = ["train.steps=60", "dataset.size=64", "prompts.dataset.size=8"]
     with tempfile.TemporaryDirectory() as folder:
-        chosen = suite.load("quick", config.parse_sets(sets))
+        chosen = suite.load("quick")
         plan = make_plan(chosen, Path(folder), methods=["supervised-logitnormal"])
         backbone = load_backbone(plan, "cpu")  # loading is paid once per process, not per cell
         method = registry.methods.get(plan.cells[0].method)
         for name in ("encode", "encode_text", "decode", "predict"):
             timed(type(backbone), name, "codec and text")
+        timed(registry.datasets.get(chosen.dataset["name"]), "video", "dataset pixels")
         timed(method, "loss", "loss")
         timed(Accelerator, "backward", "backward")
         timed(Accelerator, "clip_grad_norm_", "backward")
@@ -62,9 +63,15 @@ def main() -> None:
 
         def sampler(self: Any) -> Any:
             inner = make_sampler(self)
-            holder = type("Timed", (), {"__call__": staticmethod(inner), "nfe": inner.nfe})
-            timed(holder, "__call__", "sampler")
-            return holder()
+
+            class Timed:
+                nfe = inner.nfe
+
+                def __call__(self, *words: Any) -> Any:
+                    return inner(*words)
+
+            timed(Timed, "__call__", "sampler")
+            return Timed()
 
         method.sampler = sampler
         for spec in plan.metrics:
