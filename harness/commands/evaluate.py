@@ -99,7 +99,7 @@ def _table(clips: Sequence[Clip], specs: Sequence[MetricSpec], rows: dict[str, d
     for spec in specs:
         arrow = {True: " ↑", False: " ↓", None: ""}[spec.higher_is_better]
         family, _, short = spec.name.rpartition("/")
-        table.add_column(f"{family}\n{short}{arrow}\n{spec.unit}", justify="right", overflow="fold")
+        table.add_column(f"{family}\n{short.replace('_', ' ')}{arrow}\n{spec.unit}", justify="right", overflow="fold")
     for clip in clips:
         table.add_row(clip.id, *(_cell(rows[spec.id].get(clip.id)) for spec in specs))
     table.add_section()
