@@ -89,18 +89,18 @@ def run(**options: Any) -> None:
     mutoscope run quick --methods base,tqd --limit 4
     mutoscope run quick --set dataset.name=folder --set dataset.path=clips --methods supervised-logitnormal
     """
-    from harness.commands.run import run_suite
+    from harness.commands.run import Request, run_suite
 
-    sys.exit(run_suite(**options))
+    sys.exit(run_suite(Request(**options)))
 
 
 @app.command()
 @suite_options
 def plan(**options: Any) -> None:
     """Show the cells of a run, their keys, what is done and an estimate (= run --dry-run)."""
-    from harness.commands.run import run_suite
+    from harness.commands.run import Request, run_suite
 
-    sys.exit(run_suite(**options, dry_run=True))
+    sys.exit(run_suite(Request(**options, dry_run=True)))
 
 
 @app.command()

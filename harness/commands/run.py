@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -18,29 +19,34 @@ from harness.progress import Progress, progress
 from harness.store import RunDir, lock, run_dirs
 
 
-def run_suite(
-    *,
-    suite_name: str,
-    methods: Sequence[str],
-    seeds: Sequence[int],
-    sets: Sequence[str],
-    limit: int | None,
-    runs: Path,
-    plugins: Sequence[str],
-    dry_run: bool = False,
-    workers: int | None = None,
-    device: str = "auto",
-    fresh: bool = False,
-    publish: bool = True,
-    tracking_uri: str | None = None,
-) -> int:
+@dataclass(frozen=True)
+class Request:
+    """What the user asked of `run` or `plan`."""
+
+    suite_name: str
+    methods: Sequence[str]
+    seeds: Sequence[int]
+    sets: Sequence[str]
+    limit: int | None
+    runs: Path
+    plugins: Sequence[str]
+    dry_run: bool = False
+    workers: int | None = None
+    device: str = "auto"
+    fresh: bool = False
+    publish: bool = True
+    tracking_uri: str | None = None
+
+
+def run_suite(request: Request) -> int:
     """Plan, execute, show, publish. Returns the exit code."""
     console = Console()
-    plan = make_plan(suite.load(suite_name, config.parse_sets(sets)), runs, methods, seeds, limit, plugins)
-    if fresh and not dry_run:
+    chosen = suite.load(request.suite_name, config.parse_sets(request.sets))
+    plan = make_plan(chosen, request.runs, request.methods, request.seeds, request.limit, request.plugins)
+    if request.fresh and not request.dry_run:
         _discard(plan)
     states = [progress(plan, cell) for cell in plan.cells]
-    if dry_run:
+    if request.dry_run:
         show_plan(plan, states, console)
         return DONE
     pending = [cell for cell, state in zip(plan.cells, states, strict=True) if not _settled(plan, state)]
@@ -51,13 +57,13 @@ def run_suite(
         highlight=False,
     )
     _show_left_out(plan, console)
-    failed = _execute(plan, pending, workers, device, console) if pending else []
+    failed = _execute(plan, pending, request, console) if pending else []
     from harness.commands.results import publish_suite, show_suite
 
     show_suite(plan.folder, console)
     console.print(f"clips   {plan.folder}/*/seed*/clips/*.mp4", highlight=False, soft_wrap=True)
-    if publish:
-        publish_suite(plan.folder, tracking_uri, console)
+    if request.publish:
+        publish_suite(plan.folder, request.tracking_uri, console)
     for outcome in failed:
         _show_failure(outcome, console)
     return INCOMPLETE if failed else DONE
@@ -82,13 +88,13 @@ def _discard(plan: Plan) -> None:
                 shutil.rmtree(cell.path)
 
 
-def _execute(plan: Plan, pending: list[Cell], workers: int | None, device: str, console: Console) -> list[Outcome]:
+def _execute(plan: Plan, pending: list[Cell], request: Request, console: Console) -> list[Outcome]:
     from harness.console import RunView
 
     write_suite(plan)
     todo = plan.only(pending)
     with RunView(pending, console) as view:
-        outcomes = choose(workers, plan, pending).run(todo, resolve_device(device), view.tell)
+        outcomes = choose(request.workers, plan, pending).run(todo, resolve_device(request.device), view.tell)
     return [outcome for outcome in outcomes if outcome.problems]
 
 
