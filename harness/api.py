@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from harness.backbones.base import RectifiedFlow, Schedule, VariancePreserving, convert, guide, shift
 from harness.errors import UserError
 from harness.registry import (
@@ -27,10 +25,12 @@ from harness.registry import (
     register_part,
 )
 from harness.rng import Noise, derive_seed
+from harness.samples import Batch, ClipSpec, Dataset, Options, Row, Services
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
@@ -52,10 +52,12 @@ __all__ = [
     "Schedule",
     "Score",
     "Services",
+    "Stage",
     "Turn",
     "UserError",
     "VariancePreserving",
     "Want",
+    "Weights",
     "check_part",
     "convert",
     "derive_seed",
@@ -73,83 +75,19 @@ __all__ = [
 Want = Literal["x0", "eps", "flow", "v", "native"]
 
 
-class Options(BaseModel):
-    """Base of every plugin's `Config`: unknown keys are errors, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ClipSpec(Options):
-    """Frames, size in pixels and rate of every clip of a suite."""
-
-    frames: int = 17
-    height: int = 64
-    width: int = 64
-    fps: float = 8.0
-
-
-# ---- data ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a dataset, without its pixels."""
-
-    id: str
-    prompt: str
-    short_prompt: str = ""
-    scores: Mapping[str, float] = field(default_factory=dict)  # raw columns, e.g. {"mq": 2.1, "vq": 3.3}
-    meta: Mapping[str, Any] = field(default_factory=dict)  # JSON-able ground truth that metrics may read
-
-
-class Dataset(ABC):
-    """Captioned clips. Built from its `Config` and the suite's clip spec; cheap until `video` is called."""
-
-    name: ClassVar[str]
-    Config: ClassVar[type[Options]] = Options
-
-    def __init__(self, config: Options, spec: ClipSpec) -> None:
-        self.config, self.spec = config, spec
-
-    @abstractmethod
-    def rows(self) -> Sequence[Row]:
-        """All rows, in order. No pixels are read."""
-
-    @abstractmethod
-    def video(self, index: int) -> NDArray[np.uint8]:
-        """Frames of row `index`, uint8 `[F, H, W, 3]` RGB, exactly the clip spec."""
-
-    @abstractmethod
-    def digest(self) -> str:
-        """Hex digest of everything that decides the pixels, captions and scores."""
-
-    def notes(self) -> Mapping[str, Any]:
-        """What was done to the data (resampling, crops, rows left out), for provenance."""
-        return {}
-
-
-@dataclass
-class Batch:
-    """What a method's loss is handed. All tensors are on the training device."""
-
-    index: Tensor  # [B] int64, dataset rows
-    latent: Tensor  # [B, C, F, H, W]
-    cond: Tensor  # [B, L, D] encoded captions
-    prompt: list[str]
-    scores: Mapping[str, Tensor]  # raw score columns, each [B] float64 on CPU
-    noise: Noise  # the only randomness a loss may use
-
-
-@dataclass(frozen=True)
-class Services:
-    """What a method may know beyond its batch."""
-
-    scores: Mapping[str, NDArray[np.float64]]  # whole score columns of the training set, each [N]
-    rows: int  # N
-    generate: Mapping[str, Any] = field(default_factory=dict)  # the suite's sampler settings: steps, guidance, shift
-
-
 # ---- backbones -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is known of a backbone's weights without loading them."""
+
+    path: str  # as configured: a folder or a hub id
+    trained: str  # the component that is optimised, e.g. "transformer"
+    parameters: Mapping[str, int] = field(default_factory=dict)  # by component; empty while they are not here
+    latent_channels: int = 0
+    problem: str = ""  # what is missing
+    remedy: str = ""  # the command that gets it
 
 
 class Backbone(ABC):
@@ -177,13 +115,25 @@ class Backbone(ABC):
     def digest(cls, config: Any) -> str:
         """Hex digest of config and weight files, without importing torch."""
 
+    @classmethod
+    def weights(cls, config: Any) -> Weights | None:
+        """What is known of the weights without loading them; None for a backbone that needs no files."""
+        return None
+
     @abstractmethod
     def latent_shape(self, spec: ClipSpec) -> tuple[int, int, int, int]:
         """`(C, F, H, W)` of the latents of one clip."""
 
     @abstractmethod
-    def predict(self, x: Tensor, t: Tensor, cond: Tensor, want: Want) -> Tensor:
-        """The network's answer at noisy latents x `[B, C, F, H, W]`, time t `[B]` in [0, 1], as `want`."""
+    def predict(
+        self, x: Tensor, t: Tensor, cond: Tensor, want: Want, embeds: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """The network's answer at noisy latents x `[B, C, F, H, W]`, time t `[B]` in [0, 1], as `want`.
+
+        Args:
+            embeds: scalars `[B]` for the embeddings this copy was cloned with, e.g. `{"guidance": w}`; one that is
+                left out embeds 0. Naming one it was not cloned with is a TypeError.
+        """
 
     @abstractmethod
     def target(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -205,9 +155,22 @@ class Backbone(ABC):
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latents to pixels in [-1, 1]; differentiable if "decode_grad" is in caps."""
 
+    def temporal_attention(self, x: Tensor, t: Tensor, cond: Tensor) -> dict[str, Tensor]:
+        """Layer name to attention over frames `[B, P, F, F]`, P = heads x positions, rows sum to 1; differentiable.
+
+        Only with "temporal_attention" in caps.
+        """
+        raise TypeError(f"backbone {self.name} has no temporal attention")
+
     @abstractmethod
-    def clone(self, trainable: bool) -> Backbone:
-        """A copy with its own network weights (teacher, fake score, target); codec and text encoder are shared."""
+    def clone(self, trainable: bool, embeds: Sequence[str] = ()) -> Backbone:
+        """A copy with its own network weights (teacher, fake score, target); codec and text encoder are shared.
+
+        Args:
+            embeds: scalar conditions the copy gains, of "guidance" and "motion" (caps "guidance_embed",
+                "motion_embed"): each a 256-d sinusoid of 1000 w through a new bias-free linear layer, zero at first,
+                added to the time embedding. A copy that has them keeps them when it is cloned again.
+        """
 
 
 class Sampler(Protocol):
@@ -230,9 +193,10 @@ class Needs:
     roles: tuple[str, ...] = ("student",)
     fields: tuple[str, ...] = ("latent", "prompt")
     scores: tuple[str, ...] = ()
-    rewards: tuple[str, ...] = ()
+    rewards: tuple[Mapping[str, Any], ...] = ()  # parts of kind "reward", each {"name": ..., **options}
     caps: tuple[str, ...] = ()
-    stages: tuple[str, ...] = ()
+    stages: tuple[Mapping[str, Any], ...] = ()  # parts of kind "stage", computed before training
+    checkpoints: Mapping[str, str] = field(default_factory=dict)  # role to the suite's row whose training supplies it
 
 
 @dataclass(frozen=True)
@@ -243,6 +207,7 @@ class Turn:
     every: int = 1
     repeat: int = 1
     clip: float | None = None  # gradient norm
+    rate: float = 1.0  # factor on the suite's learning rate
 
 
 class Method(ABC):
@@ -262,6 +227,24 @@ class Method(ABC):
         return Needs()
 
     @classmethod
+    def turns_for(cls, config: Any) -> Sequence[Turn]:
+        """The turns under a configuration; `turns` unless options change them."""
+        return cls.turns
+
+    @classmethod
+    def build(cls, config: Any, role: str, base: Backbone, trainable: bool) -> Any:
+        """The network of a role: something with a `net`. Called before training and when a checkpoint is read.
+
+        By default a copy of the backbone if it is trained, the frozen backbone itself, shared, if not.
+        """
+        return base.clone(trainable=True) if trainable else base
+
+    @classmethod
+    def nfe(cls, config: Any, generate: Mapping[str, Any]) -> int | None:
+        """Network evaluations a generated clip costs under the suite's sampler settings; None: known when it runs."""
+        return None
+
+    @classmethod
     def equations(cls) -> tuple[Callable[..., Any], ...]:
         """The pure functions this method is made of, for `describe NAME --equations`."""
         return ()
@@ -269,6 +252,9 @@ class Method(ABC):
     def draw(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
         """Dataset rows `[size]` of one global batch; default: uniform with replacement."""
         return rng.integers(0, self.services.rows, size)
+
+    def begin(self, batch: Batch) -> None:
+        """Called once before step 0 with a fixed probe batch, not on resume: what it measures goes to `state_dict`."""
 
     @abstractmethod
     def loss(self, role: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -287,6 +273,34 @@ class Method(ABC):
     @abstractmethod
     def sampler(self) -> Sampler:
         """How clips are generated from the trained student."""
+
+    def diagnostics(self, log: Sequence[Mapping[str, Any]], batch: Batch) -> Mapping[str, Figure]:
+        """Pictures a researcher looks at, by title, drawn once when training ends; loss curves come by themselves.
+
+        Args:
+            log: the rows of `train/metrics.jsonl`: step, role, loss, gnorm and what `loss` returned to log.
+            batch: the probe batch that `begin` saw.
+        """
+        return {}
+
+
+class Stage(ABC):
+    """An offline artefact of every training clip, computed once from the frozen backbone and kept on disk.
+
+    A part of kind "stage": `@register_part("stage", NAME)`. Its cache is keyed by name, version, options, data,
+    backbone and clip spec; seeds and methods share it. A killed stage resumes after the last whole group of clips.
+    """
+
+    version: ClassVar[int] = 1
+    Config: ClassVar[type[Options]] = Options
+    group: ClassVar[int] = 4  # clips computed together, and saved in one file
+
+    def __init__(self, config: Any, base: Backbone, services: Services) -> None:
+        self.config, self.base, self.services = config, base, services
+
+    @abstractmethod
+    def compute(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Artefacts `[B, ...]` of one group of clips by name; they come back as `Batch.extras`."""
 
 
 # ---- metrics ---------------------------------------------------------------------------------------------------

@@ -5,33 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness.checkpoint import trained_roles
+from harness.counted import Count, Counted
 from harness.job import make_method, services
 from harness.provenance import timed
 from harness.rng import generator
 from harness.store import append_jsonl, atomic, file_digest, read_jsonl, write_jsonl
-from harness.train import trained_roles
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from harness.api import Backbone, Method
+    from harness.api import Method
     from harness.job import Job
     from harness.prompts import Prompt
-
-
-class Counted:
-    """A backbone that counts its network evaluations, in clips and in latent frames."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone, self.clips, self.frames = backbone, 0, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backbone, name)
-
-    def predict(self, x: Tensor, t: Tensor, cond: Tensor, want: Any) -> Tensor:
-        self.clips += x.shape[0]
-        self.frames += x.shape[0] * x.shape[2]
-        return self._backbone.predict(x, t, cond, want)
 
 
 def generate(job: Job) -> None:
@@ -43,13 +27,14 @@ def generate(job: Job) -> None:
         return
     roles = trained_roles(job)
     method = make_method(job.plan, job.cell, roles, services(job))
-    counted = Counted(roles["student"])
+    count = Count()
+    student = Counted(roles["student"], count)
     with timed(job.run / "timings.jsonl", "generate", job.device) as row:
         for group in todo:
-            append_jsonl(job.run / "clips.jsonl", _sample(job, method, counted, group, set(rows)))
+            append_jsonl(job.run / "clips.jsonl", _sample(job, method, student, group, set(rows)))
             rows.update({prompt.id: {} for prompt in group})
             row["items"] += len(group)
-            row["nfe"], row["frame_nfe"] = counted.clips / row["items"], counted.frames / row["items"]
+            row["nfe"], row["frame_nfe"] = count.clips / row["items"], count.frames / row["items"]
             job.report("generate", len(rows), len(prompts))
     order = {prompt.id: place for place, prompt in enumerate(prompts)}
     final = sorted(read_jsonl(job.run / "clips.jsonl"), key=lambda row: order[row["id"]])

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import registry
 from harness.api import Backbone, Services
 from harness.plan import Cell, Plan
 from harness.plugins import make_dataset, plugin_config
 from harness.store import RunDir
-
-if TYPE_CHECKING:
-    pass
 
 Report = Callable[[str, int, int], None]  # stage, units done, units wanted
 
@@ -47,17 +44,19 @@ def _load(name: str, config: str, device: str) -> Backbone:
     import torch
 
     kind = registry.backbones.get(name)
-    return kind.load(kind.Config.model_validate_json(config), torch.device(device))
+    backbone: Backbone = kind.load(kind.Config.model_validate_json(config), torch.device(device))
+    backbone.net.requires_grad_(False).eval()  # what is trained is a copy
+    return backbone
 
 
 def load_backbone(plan: Plan, device: str) -> Backbone:
-    """The suite's backbone, loaded once per process."""
+    """The suite's backbone, frozen, loaded once per process."""
     spec = plan.suite.backbone
     kind = registry.backbones.get(spec["name"])
     return _load(spec["name"], plugin_config(kind, spec, "backbone").model_dump_json(), device)
 
 
-def make_method(plan: Plan, cell: Cell, roles: dict[str, Backbone], services: Any) -> Any:
+def make_method(plan: Plan, cell: Cell, roles: dict[str, Any], services: Any) -> Any:
     """The cell's method, built on its roles."""
     kind = registry.methods.get(cell.method)
     return kind(kind.Config.model_validate(dict(cell.config)), roles, services)

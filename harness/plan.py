@@ -33,6 +33,7 @@ class Cell:
     train_key: str
     clip_key: str
     trains: bool
+    parents: Mapping[str, Cell] = field(default_factory=dict)  # role to the cell whose training supplies it
 
     @property
     def label(self) -> str:
@@ -83,21 +84,25 @@ def make_plan(
     """Resolve names, configs, data and weights; raise UserError on the first thing that could not work."""
     for plugin in plugins:
         registry.load_plugin(plugin)
-    rows = _rows(suite, methods)
+    rows = resolve_rows(suite, list(methods) or list(suite.methods))
+    parents = _parents(suite, rows)
     metrics = tuple(metric_spec(item) for item in suite.metrics)
     backbone_class = registry.backbones.get(suite.backbone["name"], "backbone.name")
     backbone_config = plugin_config(backbone_class, suite.backbone, "backbone")
     backbone_digest = backbone_class.digest(backbone_config)
-    needs = {row: kind.needs(config) for row, (kind, config) in rows.items()}
+    trained = {row: part for row, part in {**_supply(parents), **rows}.items() if part[0].turns_for(part[1])}
+    needs = {row: kind.needs(config) for row, (kind, config) in {**trained, **rows}.items()}
     prompts = read_prompts(suite)
     marks: tuple[str, ...] = ()
     dataset = make_dataset(suite)
     data_digest = dataset.digest()
-    if any(kind.turns for kind, _ in rows.values()):
+    caps = backbone_class.capabilities(backbone_config)
+    for row, need in needs.items():
+        _check_parts(row, need, caps, suite)
+    if trained:
         data_rows = dataset.rows()
-        caps = backbone_class.capabilities(backbone_config)
-        for row, need in needs.items():
-            _check_needs(row, need, data_rows, caps, suite)
+        for row in trained:
+            _check_columns(row, needs[row], data_rows, suite)
         marks = _check_overlap(suite, data_rows, prompts)
     protocol = suite.protocol() | {
         "prompts": [asdict(prompt) for prompt in prompts],
@@ -110,15 +115,21 @@ def make_plan(
         suite, suite_digest, root.resolve(), prompts, metrics, (), limit, marks, data_digest, backbone_digest,
         tuple(plugins),
     )  # fmt: skip
-    cells = [
-        _cell(plan, row, kind, config, seed) for row, (kind, config) in rows.items() for seed in seeds or suite.seeds
-    ]
+    cells = []
+    for row in sorted(rows, key=lambda row: bool(parents.get(row))):  # what is built on others comes after them
+        for seed in seeds or suite.seeds:
+            supply = {
+                role: _cell(plan, parent, seed, part, {}) for role, (parent, part) in parents.get(row, {}).items()
+            }
+            cells.append(_cell(plan, row, seed, rows[row], supply))
     return plan.only(cells)
 
 
-def _rows(suite: Suite, methods: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """Row name to (method class, config): the suite's rows, or the chosen ones; any registered method may be named."""
-    chosen = list(methods) or list(suite.methods)
+Part = tuple[Any, Any]  # method class, its validated config
+
+
+def resolve_rows(suite: Suite, chosen: Sequence[str]) -> dict[str, Part]:
+    """Row name to (method class, config); any registered method may be named, not only the suite's rows."""
     out = {}
     for row in chosen:
         options = dict(suite.methods.get(row, {}))
@@ -131,7 +142,37 @@ def _rows(suite: Suite, methods: Sequence[str]) -> dict[str, tuple[Any, Any]]:
     return out
 
 
-def _check_needs(row: str, need: Needs, rows: Sequence[Row], caps: frozenset[str], suite: Suite) -> None:
+def _parents(suite: Suite, rows: Mapping[str, Part]) -> dict[str, dict[str, tuple[str, Part]]]:
+    """Row to {role: (row that trains it, its method)}, for rows that are built on the training of others."""
+    out: dict[str, dict[str, tuple[str, Part]]] = {}
+    for row, (kind, config) in rows.items():
+        for role, parent in kind.needs(config).checkpoints.items():
+            part = resolve_rows(suite, [parent])[parent]
+            if not part[0].turns_for(part[1]):
+                raise UserError(
+                    f"methods.{row}: {role} comes from row {parent}, which trains nothing", "name another row"
+                )
+            out.setdefault(row, {})[role] = parent, part
+    return out
+
+
+def _supply(parents: Mapping[str, Mapping[str, tuple[str, Part]]]) -> dict[str, Part]:
+    return {parent: part for roles in parents.values() for parent, part in roles.values()}
+
+
+def _check_parts(row: str, need: Needs, caps: frozenset[str], suite: Suite) -> None:
+    """What the backbone must be able to do, and what rewards need on this machine."""
+    lacking = sorted(set(need.caps) - caps)
+    if lacking:
+        raise UserError(
+            f'methods.{row}: needs {", ".join(lacking)}, which backbone "{suite.backbone["name"]}" cannot do',
+            "choose another backbone, or leave the method out with --methods",
+        )
+    for spec in need.rewards:
+        registry.find_part("reward", spec["name"]).check(registry.check_part("reward", spec))
+
+
+def _check_columns(row: str, need: Needs, rows: Sequence[Row], suite: Suite) -> None:
     where = f"methods.{row}: needs"
     missing = [name for name in need.scores if any(name not in item.scores for item in rows)]
     if missing:
@@ -140,9 +181,6 @@ def _check_needs(row: str, need: Needs, rows: Sequence[Row], caps: frozenset[str
             f'"{suite.dataset["name"]}" lacks',
             "add the columns to its metadata, name a file with dataset.scores, or leave the method out with --methods",
         )
-    lacking = sorted(set(need.caps) - caps)
-    if lacking:
-        raise UserError(f'{where} {", ".join(lacking)}, which backbone "{suite.backbone["name"]}" cannot do')
     if "short_prompt" in need.fields and not any(item.short_prompt for item in rows):
         raise UserError(f"{where} short captions", "add a short_prompt column to the dataset's metadata")
 
@@ -165,14 +203,16 @@ def _check_overlap(suite: Suite, rows: Iterable[Row], prompts: Iterable[Prompt])
     return ("overlap",)
 
 
-def _cell(plan: Plan, row: str, kind: Any, config: Any, seed: int) -> Cell:
+def _cell(plan: Plan, row: str, seed: int, part: Part, parents: Mapping[str, Cell]) -> Cell:
+    kind, config = part
     suite, options = plan.suite, config.model_dump(mode="json")
-    trains = bool(kind.turns)
+    trains = bool(kind.turns_for(config))
     identity = {"method": kind.name, "version": kind.version, "config": options}
     config_digest = digest(identity)
     common = {"backbone": plan.backbone_digest, "threads": suite.threads, "clip": suite.clip.model_dump()}
     trained = {"train": suite.train.model_dump(), "data": plan.data_digest, "seed": seed} if trains else {}
-    train_key = digest(identity | common | trained)
+    supplied = {"parents": {role: cell.train_key for role, cell in parents.items()}} if parents else {}
+    train_key = digest(identity | common | trained | supplied)
     sampled = {
         "train": train_key,
         "generate": suite.generate.model_dump(),
@@ -190,6 +230,7 @@ def _cell(plan: Plan, row: str, kind: Any, config: Any, seed: int) -> Cell:
         train_key=train_key,
         clip_key=digest(sampled),
         trains=trains,
+        parents=parents,
     )
 
 

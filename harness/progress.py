@@ -26,7 +26,8 @@ def progress(plan: Plan, cell: Cell) -> Progress:
     """Read from the run directory; loads no model."""
     run = RunDir(cell.path)
     trained = (run / "checkpoint" / "weights.json").exists()
-    steps = plan.suite.train.steps if cell.trains else 0
+    budget = plan.suite.train
+    wanted_training = (budget.evaluations or budget.steps) if cell.trains else 0
     ids = {prompt.id for prompt in plan.prompts[: plan.wanted]}
     clips = {row["id"] for row in read_jsonl(run / "clips.jsonl")} & ids
     scored = 0
@@ -35,6 +36,7 @@ def progress(plan: Plan, cell: Cell) -> Progress:
         good = {row["clip"] for row in rows if not row["error"]}
         scored += len(good & ids) if spec.level == "clip" else int("*" in good)
     wanted = sum(len(ids) if spec.level == "clip" else int(plan.wanted == len(plan.prompts)) for spec in plan.metrics)
-    snapshot = read_jsonl(run / "train" / "metrics.jsonl")
-    steps_done = steps if trained else min(steps, 1 + max((row["step"] for row in snapshot), default=-1))
-    return Progress((steps_done, steps), (len(clips), len(ids)), (scored, wanted), run.done)
+    log = read_jsonl(run / "train" / "metrics.jsonl")
+    used = [row["evals"] if budget.evaluations else row["step"] + 1 for row in log]
+    done_training = wanted_training if trained else min(wanted_training, max(used, default=0))
+    return Progress((done_training, wanted_training), (len(clips), len(ids)), (scored, wanted), run.done)

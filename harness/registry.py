@@ -108,8 +108,8 @@ def _docline(point: EntryPoint) -> str:
     module, attr = point.module, point.attr
     for _ in range(3):
         try:
-            spec = importlib.util.find_spec(module)
-            tree = ast.parse(Path(spec.origin or "").read_text(encoding="utf-8")) if spec else ast.Module([], [])
+            source = _source(module)
+            tree = ast.parse(source.read_text(encoding="utf-8")) if source else ast.Module([], [])
         except (ImportError, OSError, SyntaxError) as error:
             return f"(cannot be read: {error})"
         for node in tree.body:
@@ -121,6 +121,20 @@ def _docline(point: EntryPoint) -> str:
         else:
             return ""
     return ""
+
+
+def _source(module: str) -> Path | None:
+    """The file of a dotted module; only the top package is looked up, because finding a submodule runs its parents."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not rest:
+        return Path(spec.origin) if spec and spec.origin else None
+    for root in spec.submodule_search_locations or ():
+        place = Path(root, *rest)
+        for file in (place / "__init__.py", place.with_suffix(".py")):
+            if file.exists():
+                return file
+    return None
 
 
 methods: Registry[Any] = Registry("method", "Method")
@@ -147,7 +161,8 @@ def register_part(kind: str, name: str) -> Callable[[type[T]], type[T]]:
     return add
 
 
-def _part(kind: str, name: str) -> type[Any]:
+def find_part(kind: str, name: str) -> type[Any]:
+    """The part's class."""
     if (kind, name) not in _parts:
         for method in methods.names():  # parts live beside the methods that brought them
             methods.get(method)
@@ -161,12 +176,12 @@ def check_part(kind: str, spec: Mapping[str, Any]) -> Any:
     from harness.config import validate
 
     name = str(spec.get("name", ""))
-    return validate(_part(kind, name).Config, {k: v for k, v in spec.items() if k != "name"}, name)
+    return validate(find_part(kind, name).Config, {k: v for k, v in spec.items() if k != "name"}, name)
 
 
 def make_part(kind: str, spec: Mapping[str, Any], *args: Any) -> Any:
     """Build the part: `cls(config, *args)`."""
-    return _part(kind, str(spec.get("name", "")))(check_part(kind, spec), *args)
+    return find_part(kind, str(spec.get("name", "")))(check_part(kind, spec), *args)
 
 
 # ---- features: computed once per clip, shared by metrics -------------------------------------------------------

@@ -30,6 +30,8 @@ def run_cell(plan: Plan, cell: Cell, device: str, report: Report) -> list[str]:
             return []
         _write_cell(job)
         _adopt(job)
+        for parent in cell.parents.values():
+            _train_parent(plan, parent, device, report)
         train(job)
         generate(job)
         problems = evaluate(job)
@@ -37,6 +39,16 @@ def run_cell(plan: Plan, cell: Cell, device: str, report: Report) -> list[str]:
         if not problems and progress(plan, cell).finished and plan.wanted == len(plan.prompts):
             write_text(job.run / "DONE", f"{cell.clip_key}\n")
         return problems
+
+
+def _train_parent(plan: Plan, cell: Cell, device: str, report: Report) -> None:
+    """The training a cell is built on, under the lock of its own run directory; reused if that row runs too."""
+    with lock(
+        cell.path / ".lock", timeout=7 * 24 * 3600
+    ):  # another worker may be training it: that is worth waiting for
+        job = Job(plan, cell, device, report)
+        _adopt(job)
+        train(job)
 
 
 def _write_cell(job: Job) -> None:

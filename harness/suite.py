@@ -19,6 +19,11 @@ class Train(Options):
     """The training budget, the same for every method of the suite."""
 
     steps: int = Field(100, ge=1)
+    evaluations: int | None = Field(
+        None,
+        ge=1,
+        description="network evaluations, all roles together; training ends once they are used, not at steps",
+    )
     batch: int = Field(8, ge=1, description="clips per optimiser step, over all processes")
     accumulate: int = Field(1, ge=1, description="micro-batches per optimiser step")
     lr: float = Field(1e-4, gt=0)
@@ -56,7 +61,7 @@ class PromptSource(Options):
 class Suite(Options):
     """Everything that two rows of one leaderboard must have in common, and the rows."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     title: str = ""
     description: str = ""
     backbone: dict[str, Any]

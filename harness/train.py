@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness import registry
 from harness.api import Backbone, Batch, Dataset, Method, Noise, Turn, derive_seed
+from harness.checkpoint import read_snapshot, under, write_snapshot, write_weights
+from harness.counted import Count, counted
 from harness.data.latents import Latents, cache_folder, encode
 from harness.errors import UserError
 from harness.job import load_backbone, make_method, services
 from harness.plugins import make_dataset
 from harness.provenance import timed
-from harness.store import append_jsonl, atomic, file_digest, read_json, read_jsonl, write_json, write_jsonl
+from harness.stages import Artefacts, prepare
+from harness.store import append_jsonl, read_jsonl, write_jsonl
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -33,24 +37,6 @@ def train(job: Job) -> None:
         with timed(job.run / "timings.jsonl", "train", job.device) as row:
             row["items"] = loop.run()
     (checkpoint / "resume.safetensors").unlink(missing_ok=True)
-
-
-def trained_roles(job: Job) -> dict[str, Backbone]:
-    """The cell's trained networks, read back from the checkpoint; the plain backbone when there is nothing to train."""
-    from safetensors.torch import load_file
-
-    base = load_backbone(job.plan, job.device)
-    if not job.cell.trains:
-        return {"student": base}
-    folder, roles = job.run / "checkpoint", {}
-    for name, sha256 in read_json(folder / "weights.json")["files"].items():
-        path = folder / name
-        if not path.exists() or file_digest(path) != sha256:
-            raise UserError(f"{path}: missing or damaged", f"remove {folder} to train this cell again")
-        backbone = base.clone(trainable=False)
-        backbone.net.load_state_dict(load_file(path, device=job.device))
-        roles[path.stem] = backbone
-    return roles
 
 
 def _encode(job: Job, dataset: Dataset, base: Backbone) -> Latents:
@@ -77,18 +63,24 @@ class _Loop:
         base = load_backbone(job.plan, job.device)
         dataset = make_dataset(job.plan.suite)
         self.rows = dataset.rows()
+        self.services = services(job)
         self.latents = _encode(job, dataset, base)
         AcceleratorState._reset_state(True)  # one process trains several cells, each with its own precision
         self.accelerator: Accelerator = Accelerator(
             mixed_precision=self.options.precision, cpu=job.device == "cpu", step_scheduler_with_optimizer=False
         )
+        kind = registry.methods.get(job.cell.method)
+        config = kind.Config.model_validate(dict(job.cell.config))
+        needs, self.turns = kind.needs(config), kind.turns_for(config)
+        self.artefacts: list[Artefacts] = []
+        self.artefacts = [prepare(job, spec, self.some) for spec in needs.stages]
         torch.manual_seed(derive_seed(self.seed, "init"))  # a method may add new layers
-        kind_needs = registry.methods.get(job.cell.method)
-        needs = kind_needs.needs(kind_needs.Config.model_validate(dict(job.cell.config)))
-        trained = {turn.role for turn in kind_needs.turns}
-        roles = {role: base.clone(trainable=role in trained) for role in needs.roles}
-        self.method: Method = make_method(job.plan, job.cell, roles, services(job))
-        self.roles = {turn.role: roles[turn.role] for turn in self.method.turns}
+        trained = {turn.role for turn in self.turns}
+        roles = {role: kind.build(config, role, base, role in trained) for role in needs.roles}
+        self.count = Count()
+        counting = {role: counted(network, self.count) for role, network in roles.items()}
+        self.method: Method = make_method(job.plan, job.cell, counting, self.services)
+        self.roles = {turn.role: roles[turn.role] for turn in self.turns}
         self.optimizers: dict[str, Optimizer] = {}
         for role, backbone in self.roles.items():
             backbone.net = self.accelerator.prepare(backbone.net)
@@ -105,22 +97,40 @@ class _Loop:
     def run(self) -> int:
         """Returns the number of steps taken by this attempt."""
         log_path = self.job.run / "train" / "metrics.jsonl"
-        start, total = self.restore(), self.options.steps
+        path = self.job.run / "checkpoint" / "resume.safetensors"
+        start = step = self.restore(path) if path.exists() else self.begin()
         kept = [row for row in read_jsonl(log_path, repair=True) if row["step"] < start]
         write_jsonl(log_path, kept)
         log: list[dict[str, Any]] = []
-        for step in range(start, total):
-            for turn in self.method.turns:
+        while not self.over(step):
+            for turn in self.turns:
                 if step % turn.every == 0:
                     log.extend(self.turn(turn, step, repeat) for repeat in range(turn.repeat))
-            self.job.report("train", step + 1, total)
-            if (step + 1) % self.options.snapshot_every == 0 or step + 1 == total:
+            step += 1
+            self.job.report("train", *self.done(step))
+            if step % self.options.snapshot_every == 0 or self.over(step):
                 append_jsonl(log_path, log)
                 log = []
-                if step + 1 < total:
-                    self.snapshot(step + 1)
-        self.finish()
-        return total - start
+                if not self.over(step):
+                    self.snapshot(path, step)
+        self.finish(step)
+        return step - start
+
+    def done(self, step: int) -> tuple[int, int]:
+        """(done, wanted) in the budget's unit: steps, or network evaluations."""
+        if self.options.evaluations is None:
+            return step, self.options.steps
+        return min(self.count.clips, self.options.evaluations), self.options.evaluations
+
+    def over(self, step: int) -> bool:
+        done, wanted = self.done(step)
+        return done >= wanted
+
+    def begin(self) -> int:
+        """Let the method measure what it must before step 0; the budget does not pay for it."""
+        self.method.begin(self.probe())
+        self.count.clips = 0
+        return 0
 
     def turn(self, turn: Turn, step: int, repeat: int) -> dict[str, Any]:
         """One optimiser update of `turn.role`; returns its log row."""
@@ -128,11 +138,14 @@ class _Loop:
 
         backbone, optimizer = self.roles[turn.role], self.optimizers[turn.role]
         torch.manual_seed(derive_seed(self.seed, "layers", turn.role, step, repeat))  # dropout inside networks
-        self.set_rate(optimizer, step)
+        self.set_rate(optimizer, step, turn.rate)
         optimizer.zero_grad(set_to_none=True)
+        before = self.count.clips
         logs = self.accumulate(turn.role, step, repeat)
+        if self.count.clips == before:  # a role that is no denoiser: one evaluation a clip, so that budgets end
+            self.count.clips += self.options.batch
         norm = self.accelerator.clip_grad_norm_(backbone.net.parameters(), turn.clip or math.inf)
-        row: dict[str, Any] = {"step": step, "role": turn.role, **logs, "gnorm": float(norm)}
+        row: dict[str, Any] = {"step": step, "role": turn.role, "evals": self.count.clips, **logs, "gnorm": float(norm)}
         if not (math.isfinite(row["loss"]) and math.isfinite(row["gnorm"])):
             return self.skip(row)
         self.skips = 0
@@ -160,100 +173,93 @@ class _Loop:
         index = self.method.draw(rng, self.options.batch)
         bounds = np.linspace(0, len(index), self.options.accumulate + 1).astype(int)
         sums: dict[str, float] = {}
+        shares: dict[str, float] = {}
         for first, last in pairwise(bounds):
-            batch = self.batch(index, int(first), int(last), ("train", role, step, repeat))
+            batch = self.batch(index, int(first), int(last), (self.seed, "train", role, step, repeat))
             with self.accelerator.autocast():
                 loss, logs = self.method.loss(role, batch, step)
             share = float(last - first) / len(index)
             self.accelerator.backward(loss * share)
             for name, value in {"loss": float(loss.detach()), **logs}.items():
                 sums[name] = sums.get(name, 0.0) + share * float(value)
-        return sums
+                shares[name] = shares.get(name, 0.0) + share
+        return {name: total / shares[name] for name, total in sums.items()}  # a log may be absent from a micro-batch
+
+    # -- batches ----------------------------------------------------------------------------------------------
 
     def batch(self, index: Any, first: int, last: int, stream: tuple[object, ...]) -> Batch:
+        """Rows first .. last of the global batch `index`, with noise drawn for all of it and sliced."""
         import torch
 
         rows = [int(row) for row in index[first:last]]
         latent, cond = self.latents.batch(rows)
-        scores = {
-            name: torch.from_numpy(column[index[first:last]]) for name, column in self.method.services.scores.items()
-        }
+        scores = {name: torch.from_numpy(column[rows]) for name, column in self.services.scores.items()}
         device = self.accelerator.device
+        extras = {name: value for found in self.artefacts for name, value in found.batch(rows).items()}
         return Batch(
             index=torch.tensor(rows, device=device),
             latent=latent.to(device),
             cond=cond.to(device),
             prompt=[self.rows[row].prompt for row in rows],
             scores=scores,
-            noise=Noise(self.seed, *stream, rows=(first, last, len(index))),
+            noise=Noise(*stream, rows=(first, last, len(index))),
+            short_prompt=[self.rows[row].short_prompt for row in rows],
+            extras={name: value.to(device) for name, value in extras.items()},
         )
 
-    def set_rate(self, optimizer: Optimizer, step: int) -> None:
+    def some(self, rows: Sequence[int], stream: tuple[object, ...]) -> Batch:
+        """A batch of these rows: what an offline stage computes artefacts from."""
+        return self.batch(rows, 0, len(rows), stream)
+
+    def probe(self) -> Batch:
+        """A batch of rows spread over the training set, the same at every call."""
+        import numpy as np
+
+        rows = np.linspace(0, len(self.rows) - 1, min(self.options.batch, len(self.rows))).astype(int)
+        return self.batch(rows, 0, len(rows), (self.seed, "probe"))
+
+    def set_rate(self, optimizer: Optimizer, step: int, factor: float) -> None:
         ramp = min(1.0, (step + 1) / self.options.warmup) if self.options.warmup else 1.0
         for group in optimizer.param_groups:
-            group["lr"] = self.options.lr * ramp
+            group["lr"] = self.options.lr * factor * ramp
 
     # -- checkpoints ------------------------------------------------------------------------------------------
 
     def network(self, role: str) -> dict[str, Tensor]:
-        state = self.accelerator.unwrap_model(self.roles[role].net).state_dict()
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        return self.accelerator.unwrap_model(self.roles[role].net).state_dict()
 
-    def snapshot(self, step: int) -> None:
-        """Everything a resumed run needs, in one atomic file."""
-        from safetensors.torch import save_file
-
+    def snapshot(self, path: Any, step: int) -> None:
         tensors = {f"method/{name}": value for name, value in self.method.state_dict().items()}
         for role, optimizer in self.optimizers.items():
             tensors |= {f"net/{role}/{name}": value for name, value in self.network(role).items()}
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"opt/{role}/{index}/{name}": value for name, value in state.items()}
-        meta = {
-            "step": str(step),
-            "skipped": str(self.skipped),
-            "skips": str(self.skips),
-            "key": self.job.cell.train_key,
-        }
-        with atomic(self.job.run / "checkpoint" / "resume.safetensors") as temporary:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, meta)
+        counts = {"step": step, "skipped": self.skipped, "skips": self.skips, "evaluations": self.count.clips}
+        write_snapshot(path, tensors, {k: str(v) for k, v in counts.items()} | {"key": self.job.cell.train_key})
 
-    def restore(self) -> int:
-        """Load the snapshot, if any; returns the step to go on from."""
-        from safetensors import SafetensorError, safe_open
-
-        path = self.job.run / "checkpoint" / "resume.safetensors"
-        if not path.exists():
-            return 0
-        try:
-            with safe_open(path, framework="pt") as file:
-                meta = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except SafetensorError as error:
-            raise UserError(f"{path}: damaged: {error}", "remove it to train this cell from the start") from error
+    def restore(self, path: Any) -> int:
+        """Load the snapshot; returns the step to go on from."""
+        tensors, meta = read_snapshot(path)
         for role, optimizer in self.optimizers.items():
-            self.accelerator.unwrap_model(self.roles[role].net).load_state_dict(_under(tensors, f"net/{role}/"))
+            self.accelerator.unwrap_model(self.roles[role].net).load_state_dict(under(tensors, f"net/{role}/"))
             state: dict[int, dict[str, Tensor]] = {}
-            for name, value in _under(tensors, f"opt/{role}/").items():
+            for name, value in under(tensors, f"opt/{role}/").items():
                 index, _, key = name.partition("/")
                 state.setdefault(int(index), {})[key] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-        self.method.load_state_dict(_under(tensors, "method/"))
+        self.method.load_state_dict(under(tensors, "method/"))
         self.skipped, self.skips = int(meta["skipped"]), int(meta["skips"])
+        self.count.clips = int(meta["evaluations"])
         return int(meta["step"])
 
-    def finish(self) -> None:
-        """Final weights, then the marker that makes the stage complete."""
-        from safetensors.torch import save_file
+    def finish(self, step: int) -> None:
+        """Pictures, final weights, then the marker that makes the stage complete."""
+        from harness.diagnostics import draw
 
-        files = {}
-        for role in self.roles:
-            path = self.job.run / "checkpoint" / f"{role}.safetensors"
-            with atomic(path) as temporary:
-                save_file(self.network(role), temporary)
-            files[path.name] = file_digest(path)
-        marker = {"steps": self.options.steps, "skipped": self.skipped, "key": self.job.cell.train_key, "files": files}
-        write_json(self.job.run / "checkpoint" / "weights.json", marker)
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        log = read_jsonl(self.job.run / "train" / "metrics.jsonl")
+        folder = self.job.run / "train" / "diagnostics"
+        with timed(self.job.run / "timings.jsonl", "diagnose", self.job.device) as row:
+            draw(folder, self.job.cell.label, log, self.method.diagnostics(log, self.probe()))
+            row["items"] = 1
+        meta = {"steps": step, "evaluations": self.count.clips, "skipped": self.skipped, "key": self.job.cell.train_key}
+        write_weights(self.job.run / "checkpoint", {role: self.network(role) for role in self.roles}, meta)

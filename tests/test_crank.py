@@ -67,7 +67,7 @@ def test_a_finished_cell_has_every_promised_file(finished: Path) -> None:
         assert not (run / "checkpoint" / "resume.safetensors").exists()
         if cell.trains:
             assert read_json(run / "checkpoint" / "weights.json")["steps"] == 6
-            assert {row["stage"] for row in run.timings()} - {"encode"} == {"train", "generate", "evaluate"}
+            assert {row["stage"] for row in run.timings()} - {"encode"} == {"train", "diagnose", "generate", "evaluate"}
 
 
 def test_turns_are_the_two_time_scale_rule(finished: Path) -> None:

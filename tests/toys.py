@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.api import Backbone, ClipSpec, Options, RectifiedFlow, VariancePreserving, Want, convert
 from harness.backbones.base import spread
+from harness.backbones.embeds import attach, given
 
 TOKENS, WIDTH = 6, 8  # of a prompt's condition, [B, TOKENS, WIDTH]
 
@@ -69,7 +70,7 @@ class ToyBackbone(Backbone):
 
     @classmethod
     def capabilities(cls, config: Any) -> frozenset[str]:
-        return frozenset({"decode_grad"})
+        return frozenset({"decode_grad", "guidance_embed", "motion_embed"})
 
     @classmethod
     def digest(cls, config: Any) -> str:
@@ -78,8 +79,11 @@ class ToyBackbone(Backbone):
     def latent_shape(self, spec: ClipSpec) -> tuple[int, int, int, int]:
         return 3, spec.frames, spec.height // self.config.pool, spec.width // self.config.pool
 
-    def predict(self, x: Tensor, t: Tensor, cond: Tensor, want: Want) -> Tensor:
-        answer = self.net(x.double(), t.to(x.device).double(), cond.double()).to(x)
+    def predict(
+        self, x: Tensor, t: Tensor, cond: Tensor, want: Want, embeds: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        with given(self.net, embeds):
+            answer = self.net(x.double(), t.to(x.device).double(), cond.double()).to(x)
         return convert(answer, x, spread(t, x), self.schedule, self.native, want)
 
     def target(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -108,7 +112,9 @@ class ToyBackbone(Backbone):
     def decode(self, latents: Tensor) -> Tensor:
         return latents.repeat_interleave(self.config.pool, 3).repeat_interleave(self.config.pool, 4)
 
-    def clone(self, trainable: bool) -> ToyBackbone:
+    def clone(self, trainable: bool, embeds: Sequence[str] = ()) -> ToyBackbone:
         other = copy.copy(self)
-        other.net = copy.deepcopy(self.net).requires_grad_(trainable)
+        other.net = copy.deepcopy(self.net)
+        attach(other.net, other.net.time, self.config.hidden, embeds)
+        other.net.requires_grad_(trainable)
         return other

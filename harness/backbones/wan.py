@@ -6,15 +6,16 @@ import copy
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.api import Backbone, ClipSpec, Options, RectifiedFlow, UserError, Want, convert, register_backbone
+from harness.api import Backbone, ClipSpec, Options, RectifiedFlow, UserError, Want, Weights, convert, register_backbone
 from harness.backbones.base import spread
-from harness.backbones.wan_folder import find, folder_digest, is_embedded, need
+from harness.backbones.pipeline_folder import weights
+from harness.backbones.wan_folder import WAN, find, folder_digest, is_embedded, need
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,7 @@ NEGATIVE_PROMPT = (
     "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，"
     "静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
+CAPS = frozenset({"decode_grad", "temporal_attention", "guidance_embed", "motion_embed"})
 TIMES = 1000.0  # the network's time argument is 1000 t, not an index into a table (METHODS 1.2)
 
 
@@ -79,7 +81,7 @@ class Wan(Backbone):
         self.pipe, self.net, self.negative_prompt, self.text_length = pipe, net, negative_prompt, text_length
         self._null: Tensor | None = None
         self.schedule = RectifiedFlow()
-        self.caps = frozenset({"decode_grad"})
+        self.caps = CAPS
 
     @classmethod
     def load(cls, config: WanConfig, device: torch.device) -> Wan:
@@ -106,16 +108,20 @@ class Wan(Backbone):
 
     @classmethod
     def capabilities(cls, config: WanConfig) -> frozenset[str]:
-        return frozenset({"decode_grad"})
+        return CAPS
+
+    @classmethod
+    def weights(cls, config: WanConfig) -> Weights:
+        return weights(WAN, config.path, lambda: need(config.path, config.revision))
 
     @classmethod
     def digest(cls, config: WanConfig) -> str:
         folder = find(config.path, config.revision)
-        weights = (
+        files = (
             f"{config.path}@{config.revision}" if folder is None else folder_digest(need(config.path, config.revision))
         )
         negative = "" if folder is None else cls._negative(config)
-        identity = [weights, negative, config.dtype, config.max_sequence_length]
+        identity = [files, negative, config.dtype, config.max_sequence_length]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     @staticmethod
@@ -135,14 +141,19 @@ class Wan(Backbone):
             )
         return vae.z_dim, (spec.frames - 1) // time + 1, spec.height // space, spec.width // space
 
-    def predict(self, x: Tensor, t: Tensor, cond: Tensor, want: Want) -> Tensor:
+    def predict(
+        self, x: Tensor, t: Tensor, cond: Tensor, want: Want, embeds: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        from harness.backbones.embeds import given
+
         dtype = self.net.dtype
-        flow = self.net(
-            hidden_states=x.to(dtype),
-            timestep=(TIMES * t).to(x.device, x.dtype),
-            encoder_hidden_states=cond.to(dtype),
-            return_dict=False,
-        )[0]
+        with given(self.net, embeds):
+            flow = self.net(
+                hidden_states=x.to(dtype),
+                timestep=(TIMES * t).to(x.device, x.dtype),
+                encoder_hidden_states=cond.to(dtype),
+                return_dict=False,
+            )[0]
         return convert(flow.to(x.dtype), x, spread(t, x), self.schedule, self.native, want)
 
     def target(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -182,6 +193,26 @@ class Wan(Backbone):
         mean, std = (torch.tensor(v, device=like.device, dtype=vae.dtype).reshape(shape) for v in pair)
         return mean, std
 
-    def clone(self, trainable: bool) -> Wan:
-        net = copy.deepcopy(self.net).requires_grad_(trainable).train(trainable)
+    def temporal_attention(self, x: Tensor, t: Tensor, cond: Tensor) -> dict[str, Tensor]:
+        from harness.backbones.wan_attention import FrameAttention
+
+        frames = x.shape[2] // self.net.config.patch_size[0]
+        layers = {f"blocks.{i}.attn1": block.attn1 for i, block in enumerate(self.net.blocks)}
+        watched = {name: FrameAttention(layer.processor, frames) for name, layer in layers.items()}
+        try:
+            for name, layer in layers.items():
+                layer.processor = watched[name]
+            self.predict(x, t, cond, "native")
+        finally:
+            for name, layer in layers.items():
+                layer.processor = watched[name].inner
+        return {name: watch.attention for name, watch in watched.items() if watch.attention is not None}
+
+    def clone(self, trainable: bool, embeds: Sequence[str] = ()) -> Wan:
+        from harness.backbones.embeds import attach
+
+        net = copy.deepcopy(self.net)
+        width = net.config.num_attention_heads * net.config.attention_head_dim
+        attach(net, net.condition_embedder.time_embedder, width, embeds)
+        net.requires_grad_(trainable).train(trainable)
         return Wan(self.pipe, net, self.negative_prompt, self.text_length)

@@ -76,22 +76,30 @@ def _describe(kind: str, cls: Any, equations: bool, console: Console) -> None:
 
 
 def _describe_method(cls: Any, equations: bool, console: Console) -> None:
-    needs = cls.needs(validate(cls.Config, merge(cls.preset, {}), cls.name))
+    config = validate(cls.Config, merge(cls.preset, {}), cls.name)
+    needs = cls.needs(config)
     told = {
         "roles": needs.roles,
+        "columns": tuple(name for name in needs.fields if name not in {"latent", "prompt"}),
         "scores": needs.scores,
-        "rewards": needs.rewards,
+        "rewards": tuple(spec["name"] for spec in needs.rewards),
         "caps": needs.caps,
-        "stages": needs.stages,
+        "stages": tuple(spec["name"] for spec in needs.stages),
+        "trained by": tuple(f"row {row} ({role})" for role, row in needs.checkpoints.items()),
     }
     wanted = "; ".join(f"{what}: {', '.join(names)}" for what, names in told.items() if names)
-    turns = ", ".join(f"{turn.role} every {turn.every}" for turn in cls.turns) or "none (nothing is trained)"
+    turns = ", ".join(map(_turn, cls.turns_for(config))) or "none (nothing is trained)"
     console.print(f"\nneeds {wanted}\nturns {turns}", highlight=False, markup=False)
     if equations:
         console.print("\nequations", style="bold")
         for function in cls.equations():
             line = inspect.cleandoc(function.__doc__ or "").split("\n")[0]
             console.print(f"  {function.__module__}.{function.__name__}: {line}", highlight=False, markup=False)
+
+
+def _turn(turn: Any) -> str:
+    rate = "" if turn.rate == 1 else f" at {turn.rate:g} x the learning rate"
+    return f"{turn.role} every {turn.every}{rate}"
 
 
 def _options(model: type[BaseModel], preset: Any) -> Table:

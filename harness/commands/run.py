@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from harness import config, suite
+from harness import config, registry, suite
 from harness.commands import DONE, INCOMPLETE
+from harness.errors import UserError
 from harness.executors import Outcome, choose
 from harness.plan import Cell, Plan, make_plan, write_suite
 from harness.plugins import make_dataset
@@ -42,13 +43,12 @@ def run_suite(request: Request) -> int:
     """Plan, execute, show, publish. Returns the exit code."""
     console = Console()
     chosen = suite.load(request.suite_name, config.parse_sets(request.sets))
-    plan = make_plan(chosen, request.runs, request.methods, request.seeds, request.limit, request.plugins)
-    if request.fresh and not request.dry_run:
+    if request.dry_run:
+        return plan_suite(request, chosen, console)
+    plan = _plan(request, chosen)
+    if request.fresh:
         _discard(plan)
     states = [progress(plan, cell) for cell in plan.cells]
-    if request.dry_run:
-        show_plan(plan, states, console)
-        return DONE
     pending = [cell for cell, state in zip(plan.cells, states, strict=True) if not _settled(plan, state)]
     partial = "" if plan.limit is None else f" (partial: {plan.wanted} of {len(plan.prompts)} prompts)"
     console.print(
@@ -67,6 +67,10 @@ def run_suite(request: Request) -> int:
     for outcome in failed:
         _show_failure(outcome, console)
     return INCOMPLETE if failed else DONE
+
+
+def _plan(request: Request, chosen: suite.Suite) -> Plan:
+    return make_plan(chosen, request.runs, request.methods, request.seeds, request.limit, request.plugins)
 
 
 def _show_left_out(plan: Plan, console: Console) -> None:
@@ -118,6 +122,26 @@ def _show_failure(outcome: Outcome, console: Console) -> None:
 
 
 # ---- the plan ----------------------------------------------------------------------------------------------------
+
+
+def plan_suite(request: Request, chosen: suite.Suite, console: Console) -> int:
+    """What the suite needs, then its cells; what is missing is said, not an error. Loads and downloads nothing."""
+    from harness.commands.needs import show_needs
+    from harness.requirements import find_out
+
+    for plugin in request.plugins:
+        registry.load_plugin(plugin)
+    needs = find_out(chosen, request.methods)
+    show_needs(chosen, needs, console)
+    try:
+        plan = _plan(request, chosen)
+    except UserError as error:
+        if not needs.missing:
+            raise
+        console.print(f"no cells yet: {error.problem}", highlight=False, soft_wrap=True, markup=False)
+        return DONE
+    show_plan(plan, [progress(plan, cell) for cell in plan.cells], console)
+    return DONE
 
 
 def show_plan(plan: Plan, states: Sequence[Progress], console: Console) -> None:

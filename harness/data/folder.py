@@ -47,8 +47,9 @@ class Folder(Dataset):
     """Clips and captions on disk, fitted to the suite's clip spec.
 
     Captions come from metadata.csv, metadata.jsonl or metadata.json (`harness.data.captions`), never from file names.
-    A column in which every row holds a finite number is a score column; other further columns go to `Row.meta`. Files
-    that are missing, damaged or have fewer frames than the spec asks for are left out by name, see `notes`.
+    A column `short_prompt` may be empty in some rows. A column in which every row holds a finite number is a score
+    column; other further columns go to `Row.meta`. Files that are missing, damaged or have fewer frames than the spec
+    asks for are left out by name, see `notes`.
     """
 
     name = "folder"
@@ -110,8 +111,11 @@ class Folder(Dataset):
             except UserError as error:
                 left_out[name] = error.problem
                 continue
-            meta = {key: value for key, value in entry.items() if key != "prompt" and key not in scores}
-            row = Row(name, entry["prompt"], scores={key: float(entry[key]) for key in scores}, meta=meta)
+            meta = {key: value for key, value in entry.items() if key not in {"prompt", "short_prompt", *scores}}
+            row = Row(
+                name, entry["prompt"], str(entry.get("short_prompt") or "").strip(),
+                {key: float(entry[key]) for key in scores}, meta,
+            )  # fmt: skip
             kept.append(Kept(row, found[name].sha256, info, plan))
         if not kept:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:3])
@@ -122,7 +126,8 @@ class Folder(Dataset):
 def _score_columns(prompts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Further columns in which every row holds a finite number."""
     rows = list(prompts.values())
-    return [name for name in rows[0] if name != "prompt" and all(_is_number(row.get(name)) for row in rows)]
+    texts = ("prompt", "short_prompt")
+    return [name for name in rows[0] if name not in texts and all(_is_number(row.get(name)) for row in rows)]
 
 
 def _is_number(value: Any) -> bool:

@@ -58,6 +58,13 @@ def test_rows_scores_and_meta(clips: Path) -> None:
     assert (dict(first.meta), dict(second.meta)) == ({"source": "web"}, {"source": ""})
 
 
+def test_short_captions_may_be_missing(clips: Path) -> None:
+    captions(clips, "file_name,caption,short_prompt,mq\na.mp4,a long one,2,1\nsub/b.mp4,second,,2\n")
+    first, second = make(clips).rows()
+    assert (first.short_prompt, second.short_prompt) == ("2", "")
+    assert (dict(first.scores), dict(first.meta)) == ({"mq": 1.0}, {})
+
+
 def test_video_is_the_spec_and_equals_resample(clips: Path) -> None:
     captions(clips, TABLE)
     dataset = make(clips)
