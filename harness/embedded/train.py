@@ -34,7 +34,7 @@ from harness.rng import derive_seed, generator
 class Recipe:
     """What decides the weights. The defaults are those of the shipped folder."""
 
-    steps: int = 7400
+    steps: int = 15000
     batch: int = 32
     seed: int = 0
     clips: int = 36000  # rendered for training
