@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness import video
 from harness.store import Json, RunDir, write_text
+from leaderboards.pictures import pages
 from leaderboards.rank import Leaderboard, frame
 from leaderboards.read import Column
 from leaderboards.show import markdown
@@ -50,12 +47,15 @@ speed.onchange=run;run();
 """
 
 
-def gallery(title: str, runs: Mapping[str, RunDir], columns: Sequence[Column], limit: int = PAGE_LIMIT) -> str:
+def gallery(
+    title: str, runs: Mapping[str, RunDir], columns: Sequence[Column], limit: int = PAGE_LIMIT, link: str = ""
+) -> str:
     """One self-contained page: a section per prompt, in it one player per run, with its scores.
 
     Args:
         runs: caption -> run directory, e.g. the seeds of one row or the rows of one seed.
         limit: bytes of video; prompts beyond it are left out, and the page says how many.
+        link: a page of pictures of the training, beside this one.
     """
     clips = {label: {row["id"]: row for row in run.clips()} for label, run in runs.items()}
     scores = {label: _by_clip(run, columns) for label, run in runs.items()}
@@ -75,25 +75,23 @@ def gallery(title: str, runs: Mapping[str, RunDir], columns: Sequence[Column], l
         sections.append(f'<section>{head}<div class="clips">{"".join(figures)}</div></section>')
     left = len(prompts) - len(sections)
     note = f'<p class="note">{left} of {len(prompts)} prompts left out to keep this page small.</p>' if left else ""
-    return _page(title, note + "".join(sections), len(runs))
-
-
-def sheet(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Nine evenly spaced frames, three by three, to be read like text; the UI shows images in square cards."""
-    chosen = frames[np.linspace(0, len(frames) - 1, 9).round().astype(int)]
-    rows = [video.contact_sheet(chosen[first : first + 3], 3) for first in (0, 3, 6)]
-    gap = np.full((2, rows[0].shape[1], 3), 255, np.uint8)
-    return np.concatenate([rows[0], gap, rows[1], gap, rows[2]])
+    return _page(title, note + "".join(sections), len(runs), link)
 
 
 def write_all(board: Leaderboard, folder: Path) -> dict[str, Path]:
-    """`board.csv`, `board.md` and `gallery.html` (all rows side by side, first shared seed) in `folder`."""
+    """`board.csv`, `board.md`, `gallery.html` (all rows side by side, first shared seed) and, where rows were trained,
+    `diagnostics.html` (pictures of their training) in `folder`.
+    """
     seed = min((seed for entry in board.entries for seed in entry.seeds), default=0)
     runs = {entry.label: run for entry in board.entries for run in entry.used if run.path.name == f"seed{seed}"}
+    trained = pages(f"Training on {board.name}, seed {seed}", runs)
     texts = {
         "board.csv": frame(board).to_csv(index=False),
         "board.md": markdown(board),
-        "gallery.html": gallery(f"{board.name}, seed {seed}", runs, board.columns),
+        "gallery.html": gallery(
+            f"{board.name}, seed {seed}", runs, board.columns, link="diagnostics.html" if trained else ""
+        ),
+        **({"diagnostics.html": trained} if trained else {}),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -123,12 +121,13 @@ def _number(row: Json) -> str:
     return f'<dd title="{escape(title)}">{"n/a" if row["value"] is None else format(row["value"], ".3f")}</dd>'
 
 
-def _page(title: str, body: str, across: int) -> str:
+def _page(title: str, body: str, across: int, link: str) -> str:
     kind, width = ("alone", "100%") if across == 1 else ("", "224px" if across > 2 else "288px")
+    more = f'<a href="{escape(link)}">Pictures of the training</a>' if link else ""
     speeds = "".join(f"<option{' selected' if s == 1 else ''} value={s}>{s}x</option>" for s in (0.25, 0.5, 1, 2))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
         f'<body class="{kind}" style="--w:{width}"><header><h1>{escape(title)}</h1><button id="play">Pause</button>'
-        f'<button id="again">From start</button><label>speed <select id="speed">{speeds}</select></label></header>'
-        f"<main>{body}</main><script>{SCRIPT}</script></body></html>"
+        f'<button id="again">From start</button><label>speed <select id="speed">{speeds}</select></label>'
+        f"{more}</header><main>{body}</main><script>{SCRIPT}</script></body></html>"
     )

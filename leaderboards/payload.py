@@ -22,8 +22,9 @@ from leaderboards.rank import Leaderboard
 from leaderboards.read import Entry, read_cost, read_scores, seed_of
 from leaderboards.show import cell_text, markdown
 
-LAYOUT = 1  # raise when what is published changes, so that old stores are brought up to date
+LAYOUT = 2  # raise when what is published changes, so that old stores are brought up to date
 PARAM_LIMIT = 6000  # characters MLflow keeps of a parameter
+PICTURES = Path("train") / "diagnostics"  # pictures of the training, and a page of them
 NOTE_LIMIT = 19_000  # characters; MLflow refuses experiment tags beyond 20,000
 COST_NAMES = {
     "train_s": "time/train_s",
@@ -75,7 +76,8 @@ def finite(rows: Iterable[tuple[str, float | None, int]]) -> tuple[tuple[str, fl
 def published_files(run: RunDir) -> list[Path]:
     """What a child run carries as artifacts, relative to the run directory."""
     names = [Path(row["file"]) for row in run.clips() if (run / row["file"]).exists()]
-    names += sorted(path.relative_to(run.path) for path in run.path.glob("scores/**/*.jsonl"))
+    for pattern in ("scores/**/*.jsonl", f"{PICTURES}/*"):
+        names += sorted(path.relative_to(run.path) for path in run.path.glob(pattern))
     return names + [Path(name) for name in ("cell.json", "clips.jsonl", "provenance.json") if (run / name).exists()]
 
 
@@ -211,13 +213,22 @@ def _cost(cost: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:
 
 
 def _curves(rows: Iterable[Json]) -> Iterator[tuple[str, float, int]]:
-    """`train/loss` of the student, `train/<role>.loss` of other roles, against the training step."""
+    """`train/loss` of the student and `train/<role>.loss` of other roles against the training step.
+
+    Numbered families (gradients by frequency, running averages by time) go to a section of charts of their own. A role
+    that is updated several times in a step has the mean of them.
+    """
+    sums: dict[tuple[str, int], tuple[float, int]] = {}
     for row in rows:
         role = row.get("role", "student")
-        prefix = "train/" if role == "student" else f"train/{role}."
         for name, value in row.items():
             if name not in {"step", "role"} and isinstance(value, (int, float)):
-                yield f"{prefix}{name}", value, int(row["step"])
+                section = "train parts" if re.search(r"_f?\d+$", name) else "train"
+                key = f"{section}/{name}" if role == "student" else f"{section}/{role}.{name}", int(row["step"])
+                total, count = sums.get(key, (0.0, 0))
+                sums[key] = total + value, count + 1
+    for (name, step), (total, count) in sums.items():
+        yield name, total / count, step
 
 
 def _params(entry: Entry) -> dict[str, str]:

@@ -21,17 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.store import RunDir, lock
-from leaderboards import payload, views
-from leaderboards.export import gallery, sheet
+from leaderboards import payload, pictures, views
+from leaderboards.export import gallery
 from leaderboards.marker import recall, remember, sqlite_file, wanted
 from leaderboards.rank import Leaderboard, table
-from leaderboards.read import Entry, seed_of
+from leaderboards.read import Entry
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 BATCH = 1000  # metrics per log_batch; params and tags: 100
-STRIPS = 6  # prompts with a filmstrip in the image grid
 
 
 @dataclass(frozen=True)
@@ -243,6 +242,8 @@ class _Publisher:
                 target = Path(staging) / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(run.path / name, target)
+            if page := pictures.page(run):
+                (Path(staging) / payload.PICTURES / "index.html").write_text(page, encoding="utf-8")
             self.client.log_artifacts(run_id, staging)
 
     def _parent_files(self, run_id: str, entry: Entry) -> None:
@@ -254,9 +255,15 @@ class _Publisher:
         self.client.log_dict(run_id, board.suite, "suite.json")
         self.client.log_table(run_id, payload.per_prompt(board, entry), "per_prompt.json")
         for run in entry.used:
-            _filmstrips(self.client, run_id, run)
-        link = f"#/experiments/{self.experiment}/runs/{run_id}/artifacts/gallery.html"
-        self.client.set_tag(run_id, "mlflow.note.content", f"[All clips of {entry.label}, with their scores]({link})")
+            pictures.log_filmstrips(self.client, run_id, run)
+            pictures.log_figures(self.client, run_id, run)
+        told = {f"All clips of {entry.label}, with their scores": "gallery.html"}
+        if page := pictures.pages(f"Training of {entry.label} on {board.name}", runs):
+            self.client.log_text(run_id, page, "diagnostics.html")
+            told["Pictures of its training"] = "diagnostics.html"
+        place = f"#/experiments/{self.experiment}/runs/{run_id}/artifacts"
+        links = "\n\n".join(f"[{text}]({place}/{name})" for text, name in told.items())
+        self.client.set_tag(run_id, "mlflow.note.content", links)
 
     def _describe(self, parents: Mapping[str, str]) -> None:
         """The experiment's own page: protocol, table, links; and its saved views."""
@@ -277,16 +284,3 @@ class _Publisher:
         for key, value in tags.items():
             if now.get(key) != value:
                 self.client.set_experiment_tag(self.experiment, key, value)
-
-
-def _filmstrips(client: MlflowClient, run_id: str, run: RunDir) -> None:
-    """The first prompts in the image grid, one image a clip, the seed as the step."""
-    from harness import video
-
-    for clip in run.clips()[:STRIPS]:
-        try:
-            frames = video.read(run / clip["file"]).frames
-        except UserError:
-            continue  # its scores say that it cannot be read; the rest of the row is still worth showing
-        key = payload.clean(clip["prompt"] or clip["id"]).replace("/", "_")[:120]
-        client.log_image(run_id, sheet(frames), key=key, step=seed_of(run), synchronous=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
-from harness.api import Batch, Method, Needs, Options, Sampler, Turn, register_method
+from harness.api import Batch, Method, Needs, Options, Sampler, Services, Turn, register_method
 from methods.supervised import SamplerOptions, multistep
 
 
@@ -30,6 +30,10 @@ class Base(Method):
     def loss(self, role: str, batch: Batch, step: int) -> NoReturn:
         """Never asked for: there are no turns."""
         raise TypeError("base trains nothing and has no loss")
+
+    @classmethod
+    def nfe(cls, config: Any, generate: Mapping[str, Any]) -> int:
+        return multistep(Services({}, 0, generate), config.sampler).nfe
 
     def sampler(self) -> Sampler:
         return multistep(self.services, self.config.sampler)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from harness.api import Batch, Options, register_method, register_part
-from methods.ltd import equations
+from methods.diagnosis import Log
+from methods.ltd import diagnostics, equations
 from methods.ltd.equations import latent_difference, motion_weight, unit_mean, windowed_mean
 from methods.supervised import ElementWeight, Supervised
 
-__all__ = ["LTD", "LtdOptions", "LtdWeight", "equations"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["LTD", "LtdOptions", "LtdWeight", "diagnostics", "equations"]
 
 
 class LtdOptions(Options):
@@ -51,3 +55,8 @@ class LTD(Supervised):
     @classmethod
     def equations(cls) -> tuple[Callable[..., Any], ...]:
         return (latent_difference, windowed_mean, motion_weight, unit_mean, *super().equations())
+
+    def diagnostics(self, log: Log, batch: Batch) -> Mapping[str, Figure]:
+        if not isinstance(self.element_weight, LtdWeight):
+            return {}
+        return diagnostics.figures(diagnostics.measure(self.student, batch, self.element_weight.config.tau))

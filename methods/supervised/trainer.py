@@ -105,5 +105,9 @@ class Supervised(Method):
         logs = {"mse": mse, "weight": mean_weight, "t": time.mean().item(), "kept": self.retention.kept}
         return loss, logs | {"dropped": drop.double().mean().item()}
 
+    @classmethod
+    def nfe(cls, config: Any, generate: Mapping[str, Any]) -> int:
+        return multistep(Services({}, 0, generate), config.sampler).nfe
+
     def sampler(self) -> Sampler:
         return multistep(self.services, self.config.sampler)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from harness.api import register_method
+from harness.api import Batch, register_method
+from methods.diagnosis import Log
 from methods.supervised import Supervised
-from methods.tqd import equations, parts
+from methods.tqd import diagnostics, equations, parts
 
-__all__ = ["TQD", "DataFilter", "equations", "parts"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["TQD", "DataFilter", "diagnostics", "equations", "parts"]
 
 
 @register_method
@@ -24,6 +28,9 @@ class TQD(Supervised):
         own = (equations.normalise, equations.keep_probability, equations.beta_mean, equations.concentration)
         return (*own, equations.beta_parameters, equations.beta_quantile, *super().equations())
 
+    def diagnostics(self, log: Log, batch: Batch) -> Mapping[str, Figure]:
+        return diagnostics.of(self, log)
+
 
 @register_method
 class DataFilter(Supervised):
@@ -35,3 +42,6 @@ class DataFilter(Supervised):
     @classmethod
     def equations(cls) -> tuple[Callable[..., Any], ...]:
         return (equations.normalise, equations.keep_probability, *super().equations())
+
+    def diagnostics(self, log: Log, batch: Batch) -> Mapping[str, Figure]:
+        return diagnostics.of(self, log)
