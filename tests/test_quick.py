@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness import video
 from harness.store import read_json, run_dirs
+from harness.suite import SHIPPED
 from tests.test_crank import contents, kill_once
 
 SMALL = ("train.steps=4", "train.snapshot_every=2", "dataset.size=16", "prompts.dataset.size=4", "generate.steps=3")
@@ -29,7 +31,8 @@ def test_the_shipped_suite_ends_with_a_board_playable_clips_and_an_experiment(tm
     (folder,) = tmp_path.glob("quick@*")
     runs = run_dirs(folder)
     assert [run.cell()["row"] for run in runs] == sorted(read_json(folder / "suite.json")["rows"])
-    assert len(runs) == 5
+    assert {run.cell()["row"] for run in runs} == set(yaml.safe_load((SHIPPED / "quick.yaml").read_text())["methods"])
+    assert len(runs) == 16
     for run in runs:
         assert run.done
         assert len(run.scores()) == 5
@@ -38,11 +41,23 @@ def test_the_shipped_suite_ends_with_a_board_playable_clips_and_an_experiment(tm
             assert clip.frames.shape == (17, 64, 64, 3)
             assert clip.fps == 8
         assert run.cell()["row"] in first.stdout
+        if run.cell()["row"] not in {"base", "avd+vif"}:  # these train nothing of their own
+            pictures = sorted(path.name for path in (run / "train/diagnostics").iterdir())
+            assert "index.html" in pictures
+            assert len(pictures) > 2
+    told = {run.cell()["row"]: run.timings()[-2] for run in runs}  # the last is evaluate
+    assert {row: (told[row]["nfe"], told[row]["frame_nfe"]) for row in ("base", "vif", "dmd", "lcm", "avd+vif")} == {
+        "base": (3 * 2, 3 * 2 * 5),
+        "vif": (3 * 2, 3 * 2 * 3),  # 3 of 5 latent frames
+        "dmd": (4, 4 * 5),
+        "lcm": (4, 4 * 5),
+        "avd+vif": (4, 2 * 3 + 2 * 5),
+    }
     with sqlite3.connect(tmp_path / "mlflow.db") as store:
         names = [name for (name,) in store.execute("SELECT name FROM experiments")]
         levels = dict(store.execute("SELECT value, COUNT(*) FROM tags WHERE key = 'level' GROUP BY value"))
     assert f"mutoscope/{folder.name}" in names
-    assert levels == {"method": 5, "seed": 5}
+    assert levels == {"method": 16, "seed": 16}
     assert "mutoscope serve" in first.stdout
     second = subprocess.run(command(tmp_path), capture_output=True, text=True)
     assert second.returncode == 0
@@ -50,12 +65,13 @@ def test_the_shipped_suite_ends_with_a_board_playable_clips_and_an_experiment(tm
 
 
 def test_every_row_starts_from_the_same_noise(tmp_path: Path) -> None:
-    """With nothing learned (a rate of 1e-30) all rows give the same clips: same x_T, same sampler, same codec."""
-    tiny = ["--set", "train.lr=1.0e-30", "--no-publish", "--methods", "base,ltd,tqd"]
+    """With nothing learned (a rate of 1e-30) rows of one sampler give the same clips: same x_T, same codec."""
+    tiny = ["--set", "train.lr=1.0e-30", "--no-publish", "--methods", "base,ltd,tqd,dmd,msm,avd"]
     assert subprocess.run(command(tmp_path, *tiny), capture_output=True).returncode == 0
     (folder,) = tmp_path.glob("quick@*")
     clips = {run.cell()["row"]: [row["sha256"] for row in run.clips()] for run in run_dirs(folder)}
     assert clips["base"] == clips["ltd"] == clips["tqd"]
+    assert clips["dmd"] == clips["msm"] == clips["avd"] != clips["base"]
 
 
 @pytest.mark.slow
