@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import registry
 from harness.api import Needs, Row
+from harness.backbones.pipeline_folder import digests
 from harness.config import digest, merge, validate
 from harness.errors import UserError, did_you_mean
 from harness.plugins import MetricSpec, make_dataset, metric_spec, plugin_config
@@ -208,6 +209,7 @@ def _cell(plan: Plan, row: str, seed: int, part: Part, parents: Mapping[str, Cel
     suite, options = plan.suite, config.model_dump(mode="json")
     trains = bool(kind.turns_for(config))
     identity = {"method": kind.name, "version": kind.version, "config": options}
+    identity |= _beyond_the_config(kind.needs(config), parents)
     config_digest = digest(identity)
     common = {"backbone": plan.backbone_digest, "threads": suite.threads, "clip": suite.clip.model_dump()}
     trained = {"train": suite.train.model_dump(), "data": plan.data_digest, "seed": seed} if trains else {}
@@ -232,6 +234,21 @@ def _cell(plan: Plan, row: str, seed: int, part: Part, parents: Mapping[str, Cel
         trains=trains,
         parents=parents,
     )
+
+
+def _beyond_the_config(needs: Needs, parents: Mapping[str, Cell]) -> dict[str, Any]:
+    """What else decides a row: the bytes of its rewards' weights, and the rows it is built on."""
+    out: dict[str, Any] = {}
+    if needs.rewards:
+        files = [
+            path
+            for spec in needs.rewards
+            for path in registry.find_part("reward", spec["name"]).weights(registry.check_part("reward", spec))
+        ]
+        out["rewards"] = digests(files)
+    if parents:
+        out["parents"] = {role: parent.config_digest for role, parent in parents.items()}
+    return out
 
 
 def write_suite(plan: Plan) -> None:

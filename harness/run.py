@@ -100,7 +100,8 @@ def _adopt(job: Job) -> None:
             and not trained.exists()
             and (other / "checkpoint/weights.json").exists()
         ):
-            _copy(other / "train" / "metrics.jsonl", job.run / "train" / "metrics.jsonl")
+            for file in sorted(path for path in (other / "train").rglob("*") if path.is_file()):
+                _copy(file, job.run / file.relative_to(other.path))
             for file in sorted((other / "checkpoint").glob("*.safetensors")):
                 _copy(file, job.run / "checkpoint" / file.name)
             _copy(other / "checkpoint" / "weights.json", trained)

@@ -256,10 +256,11 @@ class _Loop:
         """Pictures, final weights, then the marker that makes the stage complete."""
         from harness.diagnostics import draw
 
+        evaluations = self.count.clips  # those of the pictures are not training
         log = read_jsonl(self.job.run / "train" / "metrics.jsonl")
         folder = self.job.run / "train" / "diagnostics"
         with timed(self.job.run / "timings.jsonl", "diagnose", self.job.device) as row:
             draw(folder, self.job.cell.label, log, self.method.diagnostics(log, self.probe()))
             row["items"] = 1
-        meta = {"steps": step, "evaluations": self.count.clips, "skipped": self.skipped, "key": self.job.cell.train_key}
+        meta = {"steps": step, "evaluations": evaluations, "skipped": self.skipped, "key": self.job.cell.train_key}
         write_weights(self.job.run / "checkpoint", {role: self.network(role) for role in self.roles}, meta)

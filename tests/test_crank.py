@@ -161,6 +161,8 @@ def test_another_suite_reuses_what_has_the_same_key(finished: Path, tmp_path: Pa
     for cell in more.cells:
         stages = [(row["stage"], row.get("adopted", False)) for row in RunDir(cell.path).timings()]
         assert all(adopted == (stage in {"train", "generate"}) for stage, adopted in stages)
+        if cell.trains:
+            assert (cell.path / "train" / "diagnostics" / "index.html").exists()
         old = finished / plan(finished).folder.name / cell.path.parent.name / "seed0"
         assert RunDir(cell.path).clips() == RunDir(old).clips()
 

@@ -155,9 +155,36 @@ def test_another_training_of_the_parent_is_another_row(finished: Path, tmp_path:
     for gain in (2.0, 3.0):
         methods = {**ROWS, "toy-staged": {"gain": gain}}
         (cell,) = [cell for cell in plan(tmp_path, methods=methods).cells if cell.row == "toy-built"]
-        keys.append((cell.train_key, cell.clip_key))
-    assert keys[0][0] != keys[1][0]
-    assert keys[0][1] != keys[1][1]
+        keys.append((cell.train_key, cell.clip_key, cell.path))  # another folder: finished clips must not be reused
+    assert all(one != other for one, other in zip(*keys, strict=True))
+
+
+def test_other_bytes_of_a_reward_are_another_row(tmp_path: Path) -> None:
+    from harness.registry import _parts, register_part
+    from methods.rewards.base import Reward, RewardOptions
+
+    file = tmp_path / "judge.safetensors"
+
+    class Judge(Reward):
+        kind, frames, Config = "image_text", 1, RewardOptions
+
+        @classmethod
+        def weights(cls, config: Any) -> tuple[Path, ...]:
+            return (file,)
+
+        def __call__(self, video: torch.Tensor, prompts: Any) -> torch.Tensor:
+            return video.mean((1, 2, 3, 4))
+
+    register_part("reward", "toy-judge")(Judge)
+    try:
+        rows = {"lcm": {"guidance_embed": False, "rewards": ["toy-judge"], "solver_steps": 4}}
+        paths = []
+        for content in (b"one", b"two"):
+            file.write_bytes(content)
+            paths.append(plan(tmp_path, methods=rows).cells[0].path)
+        assert paths[0] != paths[1]
+    finally:
+        _parts.pop(("reward", "toy-judge"))
 
 
 def test_wrong_parents_are_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,11 +148,17 @@ def folder_digest(layout: Layout, folder: Path) -> str:
     files = [folder / "model_index.json"]
     for component in (*layout.components, "scheduler"):
         files += sorted(p for p in (folder / component).rglob("*") if p.is_file())
-    memory = _Memory()
-    for path in files:
-        total.update(f"{path.relative_to(folder).as_posix()}\0{memory.sha256(path)}\n".encode())
-    memory.save()
+    for path, sha256 in zip(files, digests(files), strict=True):
+        total.update(f"{path.relative_to(folder).as_posix()}\0{sha256}\n".encode())
     return total.hexdigest()
+
+
+def digests(files: Iterable[Path]) -> list[str]:
+    """sha256 of each file; a large one that did not change is read once, ever."""
+    memory = _Memory()
+    found = [memory.sha256(path) for path in files]
+    memory.save()
+    return found
 
 
 class _Memory:
