@@ -101,7 +101,7 @@ def _adopt(job: Job) -> None:
             and (other / "checkpoint/weights.json").exists()
         ):
             for file in sorted(path for path in (other / "train").rglob("*") if path.is_file()):
-                _copy(file, job.run / file.relative_to(other.path))
+                _copy(file, job.run.path / file.relative_to(other.path))
             for file in sorted((other / "checkpoint").glob("*.safetensors")):
                 _copy(file, job.run / "checkpoint" / file.name)
             _copy(other / "checkpoint" / "weights.json", trained)

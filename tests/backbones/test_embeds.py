@@ -59,6 +59,21 @@ def test_only_the_told_embedding_gets_gradient() -> None:
     assert motion[:, 128:].abs().sum() > 0
 
 
+def test_motion_is_a_sixteenth_of_guidance() -> None:
+    """Its cosines move together under Adam; the factor is what keeps a step of theirs small."""
+    student = toy().clone(trainable=True, embeds=("guidance", "motion"))
+    layers = student.net.scalar_embeds.layers
+    x, t, cond = inputs(student)
+    weight, w = torch.randn(layers["guidance"].weight.shape, generator=torch.Generator().manual_seed(1)), torch.ones(2)
+    answers = []
+    for name, factor in (("guidance", 1.0), ("motion", 16.0)):
+        for layer in layers.values():
+            layer.weight.data.zero_()
+        layers[name].weight.data.copy_(factor * weight)
+        answers.append(student.predict(x, t, cond, "native", {name: w}))
+    torch.testing.assert_close(*answers)
+
+
 def test_copies_have_their_own() -> None:
     student = toy().clone(trainable=True, embeds=("guidance",))
     other = student.clone(trainable=True)
