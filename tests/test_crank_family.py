@@ -223,6 +223,8 @@ def test_a_missing_capability_is_told_before_anything_runs(tmp_path: Path) -> No
 
         @register_method
         class Watcher(SupervisedUniform):
+            """Wants to look inside."""
+
             name = "toy-watcher"
 
             @classmethod

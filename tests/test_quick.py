@@ -30,7 +30,7 @@ def test_the_shipped_suite_ends_with_a_board_playable_clips_and_an_experiment(tm
     assert first.returncode == 0, first.stdout + first.stderr
     (folder,) = tmp_path.glob("quick@*")
     runs = run_dirs(folder)
-    assert [run.cell()["row"] for run in runs] == sorted(read_json(folder / "suite.json")["rows"])
+    assert sorted(run.cell()["row"] for run in runs) == sorted(read_json(folder / "suite.json")["rows"])
     assert {run.cell()["row"] for run in runs} == set(yaml.safe_load((SHIPPED / "quick.yaml").read_text())["methods"])
     assert len(runs) == 16
     for run in runs:
@@ -44,7 +44,7 @@ def test_the_shipped_suite_ends_with_a_board_playable_clips_and_an_experiment(tm
         if run.cell()["row"] not in {"base", "avd+vif"}:  # these train nothing of their own
             pictures = sorted(path.name for path in (run / "train/diagnostics").iterdir())
             assert "index.html" in pictures
-            assert len(pictures) > 2
+            assert "training-curves.png" in pictures
     told = {run.cell()["row"]: run.timings()[-2] for run in runs}  # the last is evaluate
     assert {row: (told[row]["nfe"], told[row]["frame_nfe"]) for row in ("base", "vif", "dmd", "lcm", "avd+vif")} == {
         "base": (3 * 2, 3 * 2 * 5),
