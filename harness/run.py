@@ -43,9 +43,8 @@ def run_cell(plan: Plan, cell: Cell, device: str, report: Report) -> list[str]:
 
 def _train_parent(plan: Plan, cell: Cell, device: str, report: Report) -> None:
     """The training a cell is built on, under the lock of its own run directory; reused if that row runs too."""
-    with lock(
-        cell.path / ".lock", timeout=7 * 24 * 3600
-    ):  # another worker may be training it: that is worth waiting for
+    patience = 7 * 24 * 3600  # another worker may be training it: that is worth waiting for
+    with lock(cell.path / ".lock", timeout=patience):
         job = Job(plan, cell, device, report)
         _adopt(job)
         train(job)

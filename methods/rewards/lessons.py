@@ -5,6 +5,7 @@ A lesson is handed clean rendered clips; every batch is a function of (seed, ste
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -55,7 +56,7 @@ class Clips:
         return torch.from_numpy(self.frames[index]).permute(0, 4, 1, 2, 3).float() / 255
 
 
-class Lesson:
+class Lesson(ABC):
     """A network with its training batches. `clips` a step are damaged, then shown."""
 
     name: ClassVar[str]
@@ -75,12 +76,13 @@ class Lesson:
         draw = torch.Generator().manual_seed(derive_seed(self.seed, self.name, *stream))
         return damage(video, torch.from_numpy(frames), draw, self.codec)
 
+    @abstractmethod
     def loss(self, step: int) -> Tensor:
-        raise NotImplementedError
+        """Scalar to minimise at a step."""
 
+    @abstractmethod
     def measure(self, data: Clips, damaged: bool) -> Iterator[tuple[str, float]]:
         """Named accuracies on held-out clips."""
-        raise NotImplementedError
 
     def shown(self, data: Clips, first: int, size: int, frames: Sequence[int], damaged: bool) -> Tensor:
         """Frames `[B, 3, K, H, W]` of the held-out clips from `first` on, damaged on request."""
