@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from harness.backbones.base import RectifiedFlow, Schedule, VariancePreserving, convert, guide, shift
 from harness.errors import UserError
+from harness.judging import Clip, ClipInfo, Extractor, Features, FrameChunk, Metric, Score, ScoreRow
 from harness.registry import (
     check_part,
     make_part,
@@ -38,9 +38,12 @@ __all__ = [
     "Backbone",
     "Batch",
     "Clip",
+    "ClipInfo",
     "ClipSpec",
     "Dataset",
+    "Extractor",
     "Features",
+    "FrameChunk",
     "Method",
     "Metric",
     "Needs",
@@ -51,6 +54,7 @@ __all__ = [
     "Sampler",
     "Schedule",
     "Score",
+    "ScoreRow",
     "Services",
     "Stage",
     "Turn",
@@ -301,86 +305,3 @@ class Stage(ABC):
     @abstractmethod
     def compute(self, batch: Batch) -> Mapping[str, Tensor]:
         """Artefacts `[B, ...]` of one group of clips by name; they come back as `Batch.extras`."""
-
-
-# ---- metrics ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One video file."""
-
-    id: str
-    path: Path
-    sha256: str
-    prompt: str | None = None
-    seed: int | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Features(Protocol):
-    """Everything known about one clip, computed once: decoded frames and named features shared by metrics."""
-
-    @property
-    def fps(self) -> float:
-        """Frames a second."""
-        ...
-
-    @property
-    def frames(self) -> NDArray[np.uint8]:
-        """`[F, H, W, 3]` RGB."""
-        ...
-
-    def get(self, name: str) -> NDArray[Any]:
-        """The feature registered under `name`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Score:
-    """A value with its parts. `value=None` means not applicable: counted and shown, never averaged."""
-
-    value: float | None
-    parts: Mapping[str, float] = field(default_factory=dict)
-    note: str = ""
-
-
-class Metric(ABC):
-    """Scores one clip (`score`) or a set of clips (`reset/update/merge/compute`)."""
-
-    name: ClassVar[str]
-    version: ClassVar[int] = 1
-    Config: ClassVar[type[Options]] = Options
-    level: ClassVar[Literal["clip", "set"]] = "clip"
-    higher_is_better: ClassVar[bool | None] = True  # None: descriptive, shown but not ranked
-    range: ClassVar[tuple[float, float]] = (0.0, 1.0)  # closed and finite; a value outside fails
-    unit: ClassVar[str] = ""
-    features: ClassVar[tuple[str, ...]] = ()
-    extra: ClassVar[str | None] = None  # the optional-dependency group to install
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
-
-    @classmethod
-    def weights(cls, config: Any) -> tuple[Path, ...]:
-        """Files whose bytes decide the score; they enter the fingerprint and are checked before a run."""
-        return ()
-
-    def score(self, clip: Clip, features: Features) -> Score | float | None:
-        """Clip level. None: not applicable."""
-        raise TypeError(f"{self.name} is a {self.level}-level metric; it does not score single clips")
-
-    def reset(self) -> None:
-        """Set level: forget everything seen."""
-
-    def update(self, clip: Clip, features: Features) -> None:
-        """Set level: take one clip in."""
-        raise TypeError(f"{self.name} is a {self.level}-level metric; it has no set state")
-
-    def merge(self, other: Metric) -> None:
-        """Set level: take in another shard's state; the order of shards must not matter."""
-        raise TypeError(f"{self.name} is a {self.level}-level metric; it has no set state")
-
-    def compute(self) -> Score | float | None:
-        """Set level: the score of all clips taken in."""
-        raise TypeError(f"{self.name} is a {self.level}-level metric; it has no set state")

@@ -56,6 +56,15 @@ def _numbers(_: Any, __: Any, text: str | None) -> tuple[int, ...]:
         raise UserError(f'--seeds "{text}": expected whole numbers', "for example --seeds 0,1,2") from None
 
 
+def _shard(_: Any, __: Any, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    number, _, of = text.partition("/")
+    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise UserError(f'--shard "{text}": expected I/N with I from 1 to N', "for example --shard 2/3")
+    return int(number), int(of)
+
+
 def suite_options(command: Any) -> Any:
     """The arguments that `run` and `plan` share."""
     for option in reversed((
@@ -105,7 +114,17 @@ def plan(**options: Any) -> None:
 
 @app.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--metrics", callback=_split, help="Metrics, by comma [default: all that are ready].")
+@click.option("--metrics", callback=_split, help="Metrics or families, by comma [default: all that are ready].")
+@click.option(
+    "--mode",
+    type=click.Choice(["custom", "standard"]),
+    help="VBench protocol: standard = its own prompts, leaderboard numbers; custom = any clips [default].",
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Folder of metric weights [default: the cache].")
+@click.option("--unofficial-weights", is_flag=True, help="Accept weight files that are not the published ones.")
+@click.option("--device", help="auto, cpu, cuda or cuda:N, for metrics that run networks [default: auto].")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Option of the metrics, e.g. backend=official.")
+@click.option("--shard", callback=_shard, metavar="I/N", help="Only the I-th of N parts; a run without it merges them.")
 @click.option("--prompts", type=click.Path(path_type=Path), help="metadata.csv, metadata.jsonl or a JSON map.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to keep the scores [default: under --runs].")
 @runs_option
@@ -119,10 +138,16 @@ def evaluate(**options: Any) -> None:
     \b
     mutoscope evaluate my_clips/
     mutoscope evaluate my_clips/ --metrics flow/magnitude,vbench/temporal_flickering
+    mutoscope evaluate my_clips/ --metrics vbench --mode custom
+    mutoscope evaluate my_samples/ --metrics vbench --mode standard --shard 1/2
     """
-    from harness.commands.evaluate import evaluate_folder
+    from harness.commands.evaluate import Request, evaluate_folder
+    from harness.config import parse_sets
 
-    sys.exit(evaluate_folder(**options))
+    chosen = {"protocol": options.pop("mode"), "weights": options.pop("weights"), "device": options.pop("device")}
+    chosen["unofficial_weights"] = options.pop("unofficial_weights") or None
+    chosen = {key: str(value) if isinstance(value, Path) else value for key, value in chosen.items() if value}
+    sys.exit(evaluate_folder(Request(options=chosen | parse_sets(options.pop("sets")), **options)))
 
 
 @app.command()

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness import registry
-from harness.api import Clip, Features, Metric, Score
 from harness.config import digest
 from harness.errors import UserError
+from harness.judging import Answer, Clip, Extractor, Features, Metric, Score, ScoreRow
 from harness.plugins import MetricSpec
 from harness.provenance import timed
 from harness.store import append_jsonl, read_jsonl, write_jsonl
 
 if TYPE_CHECKING:
+    from harness.features import ClipFeatures, FeatureStore
     from harness.job import Job
 
-Row = dict[str, Any]
+Report = Callable[[int, int], None]
+WHOLE = "*"  # the "clip" of a row that speaks of all clips
 
 
 def evaluate(job: Job) -> list[str]:
@@ -30,9 +35,10 @@ def evaluate(job: Job) -> list[str]:
         for row in (rows[prompt.id] for prompt in prompts)
     ]
     whole = job.plan.wanted == len(job.plan.prompts)
+    cache = job.plan.root / ".cache" / "extracts"
     with timed(job.run / "timings.jsonl", "evaluate", job.device) as timing:
         failed, scored = score_clips(
-            clips, job.plan.metrics, job.run / "scores", whole, lambda done, of: job.report("evaluate", done, of)
+            clips, job.plan.metrics, job.run / "scores", whole, lambda done, of: job.report("evaluate", done, of), cache
         )
         timing["items"] = scored
     return failed
@@ -43,53 +49,180 @@ def score_clips(
     specs: Sequence[MetricSpec],
     folder: Path,
     whole: bool,
-    report: Callable[[int, int], None],
+    report: Report,
+    cache: Path | None = None,
+    shards: Sequence[Path] = (),
 ) -> tuple[list[str], int]:
-    """Score what is not scored yet, clip by clip, so that each is decoded once and memory holds one clip.
+    """Score what is not scored yet, each clip decoded once for all metrics, memory holding one clip.
 
     Args:
-        whole: all clips of the set are here, so set-level metrics may be computed.
+        whole: all clips of the set are here, so metrics of the whole set may be computed.
+        cache: where extractors' results are kept, by clip and weights.
+        shards: score folders of other processes whose rows are taken over.
 
     Returns:
         Failures, a line each, and the number of clips that were read.
     """
     from harness.features import FeatureStore
 
-    metrics = {spec.id: build(spec) for spec in specs}
-    kept = {spec.id: _kept(folder / f"{spec.id}.jsonl", clips) for spec in specs}
-    clip_level = [spec for spec in specs if spec.level == "clip"]
-    set_level = [spec for spec in specs if spec.level == "set" and whole and not _set_done(kept[spec.id], clips)]
-    for spec in set_level:
-        metrics[spec.id].reset()
-    store, seen, unread = FeatureStore(), 0, {}
-    for number, clip in enumerate(clips):
-        todo = [spec for spec in clip_level if clip.id not in kept[spec.id]]
-        if todo or set_level:
-            seen += 1
-            with store.open(clip) as features:
-                for spec in todo:
-                    row = _score(metrics[spec.id], spec, clip, features)
-                    kept[spec.id][clip.id] = row
-                    append_jsonl(folder / f"{spec.id}.jsonl", [row])
-                unread.update(_take_in([metrics[spec.id] for spec in set_level], clip, features))
-        report(number + 1, len(clips))
-    for spec in set_level:
-        whole_set = Clip("*", folder, _set_digest(clips))
-        note = f"{len(unread)} clips could not be read" if unread else ""
-        row = _row(spec, whole_set, metrics[spec.id].compute, note)
-        write_jsonl(folder / f"{spec.id}.jsonl", [row])
-        kept[spec.id] = {"*": row}
-    for spec in clip_level:  # a repaired row was appended last; the file's order is the clips' order
-        rows = [kept[spec.id][clip.id] for clip in clips]
-        if rows != read_jsonl(folder / f"{spec.id}.jsonl"):
-            write_jsonl(folder / f"{spec.id}.jsonl", rows)
+    with ExitStack() as stack:
+        judges = []
+        for spec in specs:
+            metric = build(spec)
+            stack.callback(metric.close)
+            judges.append(_Judge(spec, metric, folder, clips, shards))
+        work = _Evaluation(clips, judges, FeatureStore(cache), whole, report)
+        work.run()
     failed = [
-        f"{spec.name}: {row['clip']}: {row['error']}"
-        for spec in specs
-        for row in kept[spec.id].values()
+        f"{judge.spec.name}: {row['clip']}: {row['error']}"
+        for judge in judges
+        for row in judge.rows.values()
         if row["error"]
     ]
-    return failed, seen
+    return failed, work.seen
+
+
+def build(spec: MetricSpec) -> Metric:
+    """The metric behind a spec."""
+    kind = registry.metrics.get(spec.name)
+    metric: Metric = kind(kind.Config.model_validate(dict(spec.config)))
+    return metric
+
+
+class _Judge:
+    """A metric and its rows. Those that still hold are kept: same bytes, no error; failed ones are tried again."""
+
+    def __init__(
+        self, spec: MetricSpec, metric: Metric, folder: Path, clips: Sequence[Clip], shards: Sequence[Path]
+    ) -> None:
+        self.spec, self.metric, name = spec, metric, f"{spec.id}.jsonl"
+        self.path = folder / name
+        digests = {clip.id: clip.sha256 for clip in clips} | {WHOLE: set_digest(clips)}
+        mine = read_jsonl(self.path, repair=True)
+        rows = [*mine, *(row for shard in shards for row in read_jsonl(shard / name, repair=True))]
+        self.rows = {row["clip"]: row for row in rows if digests.get(row["clip"]) == row["sha256"] and not row["error"]}
+        if list(self.rows.values()) != mine:
+            write_jsonl(self.path, self.rows.values())
+
+    def add(self, rows: Sequence[ScoreRow]) -> None:
+        self.rows.update({row["clip"]: row for row in rows})
+        append_jsonl(self.path, rows)
+
+    def finish(self, order: Sequence[str]) -> None:
+        """The file's order is the clips' order; a repaired row was appended last."""
+        rows = [self.rows[key] for key in order if key in self.rows]
+        if rows != read_jsonl(self.path):
+            write_jsonl(self.path, rows)
+
+
+@dataclass
+class _Evaluation:
+    """One run over the clips, a prompt's samples at a time."""
+
+    clips: Sequence[Clip]
+    judges: Sequence[_Judge]
+    store: FeatureStore
+    whole: bool
+    report: Report
+    seen: int = 0
+    done: int = 0
+    unread: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> None:
+        whole_set = set_digest(self.clips)
+        for judge in self.level("clip"):
+            self.skip(judge)
+        sets = [judge for judge in self.level("set") if self.whole and WHOLE not in judge.rows]
+        for judge in sets:
+            judge.metric.reset()
+        for group in sample_groups(self.clips) if self.level("samples") else ([clip] for clip in self.clips):
+            self.score_group(group, sets)
+        everything = Clip(WHOLE, Path(), whole_set)
+        note = f"{len(self.unread)} clips could not be read" if self.unread else ""
+        for judge in sets:
+            judge.add([row_of(judge.spec, everything, judge.metric.compute, note)])
+        rows = {judge.spec.name: list(judge.rows.values()) for judge in self.judges}
+        for judge in self.level("summary") if self.whole else ():
+            inputs = {name: rows[name] for name in judge.metric.inputs if name in rows}
+            judge.add([row_of(judge.spec, everything, partial(judge.metric.summarise, inputs))])
+        for judge in self.judges:
+            judge.finish([clip.id for clip in self.clips] if judge.spec.level in {"clip", "samples"} else [WHOLE])
+
+    def level(self, *names: str) -> list[_Judge]:
+        return [judge for judge in self.judges if judge.spec.level in names]
+
+    def score_group(self, group: Sequence[Clip], sets: Sequence[_Judge]) -> None:
+        """All that is missing of one prompt's samples."""
+        opened: dict[str, ClipFeatures] = {}
+        together = [judge for judge in self.level("samples") if any(clip.id not in judge.rows for clip in group)]
+        for clip in group:
+            todo = [judge for judge in self.level("clip") if clip.id not in judge.rows]
+            self.seen += bool(todo or sets or together)
+            if todo or sets:
+                announced = _announced([judge.metric for judge in (*todo, *together)], clip)
+                with self.store.open(clip, announced) as features:
+                    for judge in todo:
+                        judge.add([_score(judge, clip, features)])
+                    self.unread.update(_take_in([judge.metric for judge in sets], clip, features))
+                    opened[clip.id] = features
+            self.done += 1
+            self.report(self.done, len(self.clips))
+        for judge in together:
+            judge.add(self.score_together(judge, group, opened))
+
+    def skip(self, judge: _Judge) -> None:
+        """Rows of the clips the metric has nothing to say of, with the reason."""
+        reasons = {clip.id: judge.metric.skip(clip) for clip in self.clips if clip.id not in judge.rows}
+        scores = {key: Score(None, note=reason) for key, reason in reasons.items() if reason}
+        judge.add([row_of(judge.spec, clip, _returning(scores, clip.id)) for clip in self.clips if clip.id in scores])
+
+    def score_together(
+        self, judge: _Judge, group: Sequence[Clip], opened: Mapping[str, ClipFeatures]
+    ) -> list[ScoreRow]:
+        """Rows of one prompt's samples from a metric that looks at them together."""
+
+        @contextmanager
+        def open_clip(clip: Clip) -> Iterator[Features]:
+            if clip.id in opened:  # what was extracted is still there
+                yield opened[clip.id]
+                opened[clip.id].release()
+            else:
+                with self.store.open(clip, _announced([judge.metric], clip)) as features:
+                    yield features
+
+        judged = {clip.id: judge.metric.skip(clip) for clip in group}
+        wanted = [clip for clip in group if not judged[clip.id]]
+        try:
+            answers = judge.metric.score_samples(wanted, open_clip) if wanted else {}
+        except Exception as error:
+            return [row_of(judge.spec, clip, _raising(error)) for clip in group]
+        skips = {key: Score(None, note=reason) for key, reason in judged.items() if reason}
+        return [row_of(judge.spec, clip, _returning({**skips, **answers}, clip.id)) for clip in group]
+
+
+def sample_groups(clips: Sequence[Clip]) -> list[list[Clip]]:
+    """Clips of one prompt together, where they say which sample of it they are; others stand alone."""
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        together = clip.prompt is not None and "sample" in clip.meta
+        groups.setdefault(f"prompt {clip.prompt}" if together else f"clip {clip.id}", []).append(clip)
+    return list(groups.values())
+
+
+def set_digest(clips: Sequence[Clip]) -> str:
+    """What identifies a set of clips, in any order."""
+    return digest(sorted(clip.sha256 for clip in clips))
+
+
+def _announced(metrics: Sequence[Metric], clip: Clip) -> list[Extractor]:
+    """What will be asked of the clip; a metric that fails here fails again, and is named, when it scores."""
+    found: list[Extractor] = []
+    for metric in metrics:
+        try:
+            found += () if metric.skip(clip) else metric.extractors()
+        except Exception:
+            continue
+    return found
 
 
 def _take_in(metrics: Sequence[Metric], clip: Clip, features: Features) -> dict[str, str]:
@@ -102,37 +235,29 @@ def _take_in(metrics: Sequence[Metric], clip: Clip, features: Features) -> dict[
     return {}
 
 
-def build(spec: MetricSpec) -> Metric:
-    """The metric behind a spec."""
-    kind = registry.metrics.get(spec.name)
-    return kind(kind.Config.model_validate(dict(spec.config)))
+def _score(judge: _Judge, clip: Clip, features: Features) -> ScoreRow:
+    return row_of(judge.spec, clip, lambda: judge.metric.score(clip, features))
 
 
-def _kept(path: Path, clips: Sequence[Clip]) -> dict[str, Row]:
-    """Rows that still hold: same bytes, no error. Failed ones are tried again."""
-    digests = {clip.id: clip.sha256 for clip in clips} | {"*": _set_digest(clips)}
-    rows = read_jsonl(path, repair=True)
-    good = {row["clip"]: row for row in rows if digests.get(row["clip"]) == row["sha256"] and not row["error"]}
-    if len(good) < len(rows):
-        write_jsonl(path, good.values())
-    return good
+def _raising(error: Exception) -> Callable[[], Answer]:
+    def again() -> Answer:
+        raise error
+
+    return again
 
 
-def _set_digest(clips: Sequence[Clip]) -> str:
-    return digest(sorted(clip.sha256 for clip in clips))
+def _returning(answers: Mapping[str, Answer], clip: str) -> Callable[[], Answer]:
+    def answer() -> Answer:
+        if clip not in answers:
+            raise KeyError(f"the metric gave no answer for {clip}")
+        return answers[clip]
+
+    return answer
 
 
-def _set_done(kept: Mapping[str, Row], clips: Sequence[Clip]) -> bool:
-    return "*" in kept and kept["*"]["sha256"] == _set_digest(clips)
-
-
-def _score(metric: Metric, spec: MetricSpec, clip: Clip, features: Features) -> Row:
-    return _row(spec, clip, lambda: metric.score(clip, features))
-
-
-def _row(spec: MetricSpec, clip: Clip, compute: Callable[[], Score | float | None], note: str = "") -> Row:
+def row_of(spec: MetricSpec, clip: Clip, compute: Callable[[], Answer], note: str = "") -> ScoreRow:
     """Run a metric on one clip; whatever it raises is a named, counted failure of this score alone."""
-    row: Row = {"clip": clip.id, "sha256": clip.sha256, "value": None, "parts": {}, "note": note, "error": ""}
+    row: ScoreRow = {"clip": clip.id, "sha256": clip.sha256, "value": None, "parts": {}, "note": note, "error": ""}
     try:
         answer = compute()
         score = answer if isinstance(answer, Score) else Score(answer)

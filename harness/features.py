@@ -1,11 +1,11 @@
-"""What metrics share about a clip: decoded once, every feature computed once; and what identifies an evaluator."""
+"""What metrics share about a clip: decoded once, everything computed once; and what identifies an evaluator."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import registry, video
+from harness.config import digest
 from harness.errors import UserError
 from harness.store import atomic, file_digest
+from harness.streaming import Result, extract
 
 if TYPE_CHECKING:
-    from harness.api import Clip, Metric
+    from harness.judging import Clip, Extractor, Metric
 
-MAX_CACHED = 16 * 2**20  # bytes; larger arrays (dense flow) cost more to read back than they are worth on disk
+MAX_CACHED = 400_000  # bytes: numbers per frame are kept on disk, maps per pixel (dense flow) are not worth it
 RUNTIME = frozenset({"batch_size", "device", "workers", "threads"})  # config keys that cannot change a score
 
 
@@ -52,7 +54,7 @@ def fingerprint(metric: type[Metric], config: Any) -> str:
     identity = {
         "name": metric.name,
         "version": metric.version,
-        "config": _identity(config.model_dump(mode="json"), digests),
+        "config": _identity(config.model_dump(mode="json", exclude=set(metric.runtime)), digests),
         "features": {name: registry.feature(name)[0] for name in metric.features},
         "weights": sorted(digests.values()),
     }
@@ -68,6 +70,11 @@ def _identity(value: Any, digests: Mapping[str, str]) -> Any:
     return digests.get(value, value) if isinstance(value, str) else value
 
 
+def extract_key(extractor: Extractor) -> str:
+    """What identifies an extractor's numbers: name, version, and a digest of the rest."""
+    return f"{extractor.name}@{extractor.version}-{digest(dict(extractor.identity))[:12]}"
+
+
 # ---- features --------------------------------------------------------------------------------------------------
 
 
@@ -81,17 +88,21 @@ class FeatureStore:
         self.cache, self.problems = cache, list[str]()
 
     @contextmanager
-    def open(self, clip: Clip) -> Iterator[ClipFeatures]:
-        """Features of one clip; its memory is released when the block ends."""
-        features = ClipFeatures(clip, self)
+    def open(self, clip: Clip, announced: Sequence[Extractor] = ()) -> Iterator[ClipFeatures]:
+        """Features of one clip; its frames are released when the block ends.
+
+        Args:
+            announced: extractors that will be asked for; the first one asked for brings all.
+        """
+        features = ClipFeatures(clip, self, announced)
         try:
             yield features
         finally:
             features.release()
 
-    def load(self, sha256: str, name: str, version: int) -> NDArray[Any] | None:
+    def load(self, sha256: str, key: str) -> NDArray[Any] | None:
         """A cached array, or None: not there, or damaged (then removed and noted)."""
-        path = self._path(sha256, name, version)
+        path = self._path(sha256, key)
         if path is None or not path.exists():
             return None
         try:
@@ -105,14 +116,14 @@ class FeatureStore:
             path.unlink(missing_ok=True)
             return None
 
-    def save(self, sha256: str, name: str, version: int, array: NDArray[Any]) -> None:
-        path = self._path(sha256, name, version)
+    def save(self, sha256: str, key: str, array: NDArray[Any]) -> None:
+        path = self._path(sha256, key)
         if path is not None and array.nbytes <= MAX_CACHED:
             with atomic(path) as temporary:
                 np.savez(temporary, array=array, sha256=np.array(_digest(array)))
 
-    def _path(self, sha256: str, name: str, version: int) -> Path | None:
-        return self.cache and self.cache / f"{name.replace('/', '-')}@{version}" / sha256[:2] / f"{sha256}.npz"
+    def _path(self, sha256: str, key: str) -> Path | None:
+        return self.cache and self.cache / key.replace("/", "-") / sha256[:2] / f"{sha256}.npz"
 
 
 def _digest(array: NDArray[Any]) -> str:
@@ -121,12 +132,13 @@ def _digest(array: NDArray[Any]) -> str:
 
 
 class ClipFeatures:
-    """Frames and named features of one clip (`harness.api.Features`), each computed at most once."""
+    """Frames, features and extracts of one clip (`harness.api.Features`), each computed at most once."""
 
-    def __init__(self, clip: Clip, store: FeatureStore) -> None:
-        self.clip, self.store = clip, store
+    def __init__(self, clip: Clip, store: FeatureStore, announced: Sequence[Extractor] = ()) -> None:
+        self.clip, self.store, self.announced = clip, store, list(announced)
         self._video: video.Video | UserError | None = None
         self._features: dict[str, NDArray[Any]] = {}
+        self._extracts: dict[str, Result] = {}
 
     @property
     def frames(self) -> NDArray[np.uint8]:
@@ -141,16 +153,48 @@ class ClipFeatures:
         """The feature registered under `name`, read-only: from memory, from the cache, or computed."""
         if name not in self._features:
             version, function = registry.feature(name)
-            array = self.store.load(self.clip.sha256, name, version)
+            key = f"{name}@{version}"
+            array = self.store.load(self.clip.sha256, key)
             if array is None:
                 array = np.asarray(function(self.frames))
-                self.store.save(self.clip.sha256, name, version, array)
+                self.store.save(self.clip.sha256, key, array)
             array.flags.writeable = False  # shared by metrics
             self._features[name] = array
         return self._features[name]
 
+    def of(self, extractor: Extractor) -> NDArray[Any]:
+        """An extractor's result, read-only: from memory, the cache, or one pass that also serves those announced."""
+        key = extract_key(extractor)
+        if key not in self._extracts:
+            self._extract([extractor, *self.announced])
+        result = self._extracts[key]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _extract(self, wanted: Sequence[Extractor]) -> None:
+        """Fill in what is not known yet; a clip that cannot be read is every extractor's failure."""
+        todo: dict[str, Extractor] = {}
+        for key, extractor in ((extract_key(extractor), extractor) for extractor in wanted):
+            if key not in self._extracts and (array := self.store.load(self.clip.sha256, key)) is not None:
+                self._extracts[key] = array
+            elif key not in self._extracts:
+                todo[key] = extractor
+        if isinstance(self._video, UserError):
+            raise self._video
+        try:
+            results = extract(self.clip.path, list(todo.values()), self._video) if todo else []
+        except UserError as error:
+            self._video = error
+            raise
+        for key, result in zip(todo, results, strict=True):
+            if not isinstance(result, Exception):
+                self.store.save(self.clip.sha256, key, result)
+                result.flags.writeable = False  # shared by metrics
+            self._extracts[key] = result
+
     def release(self) -> None:
-        """Forget frames and features."""
+        """Forget frames and features; extracts are small and stay."""
         self._video = None
         self._features.clear()
 

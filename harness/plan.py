@@ -14,7 +14,7 @@ from harness.api import Needs, Row
 from harness.backbones.pipeline_folder import digests
 from harness.config import digest, merge, validate
 from harness.errors import UserError, did_you_mean
-from harness.plugins import MetricSpec, make_dataset, metric_spec, plugin_config
+from harness.plugins import MetricSpec, make_dataset, metric_specs, plugin_config
 from harness.prompts import Prompt, read_prompts
 from harness.store import read_json, write_json
 from harness.suite import Suite
@@ -87,7 +87,7 @@ def make_plan(
         registry.load_plugin(plugin)
     rows = resolve_rows(suite, list(methods) or list(suite.methods))
     parents = _parents(suite, rows)
-    metrics = tuple(metric_spec(item) for item in suite.metrics)
+    metrics = metric_specs(suite.metrics)
     backbone_class = registry.backbones.get(suite.backbone["name"], "backbone.name")
     backbone_config = plugin_config(backbone_class, suite.backbone, "backbone")
     backbone_digest = backbone_class.digest(backbone_config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness import registry
 from harness.api import Dataset
 from harness.config import validate
-from harness.errors import UserError
+from harness.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from harness.suite import Suite
@@ -53,12 +53,60 @@ def make_dataset(suite: Suite, spec: Mapping[str, Any] | None = None, where: str
     return Scored(dataset, Path(scores))
 
 
+def members(name: str) -> list[str]:
+    """A metric's own name, or for the name of a family, `vbench`, all metrics in it: `vbench/...`."""
+    names = registry.metrics.names()
+    found = [name] if name in names else [member for member in names if member.startswith(f"{name}/")]
+    return found or [registry.metrics.get(name, "metrics").name]  # which raises, with a suggestion
+
+
+def options_of(name: str) -> set[str]:
+    """Options that a metric, or any member of a family, has."""
+    return {key for member in members(name) for key in registry.metrics.get(member).Config.model_fields}
+
+
+def metric_items(items: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Family names spelled out: `{"name": "vbench", ...}` becomes every member with those of the options it has.
+
+    Returns:
+        One item a metric, and what a family has but leaves out under these options, with the reason.
+    """
+    found, excluded = [], dict[str, str]()
+    for item in items:
+        name = str(item.get("name", ""))
+        if members(name) == [name]:
+            found.append(dict(item))
+            continue
+        for key in set(item) - options_of(name) - {"name"}:
+            raise UserError(f'metrics.{name}: no member has an option "{key}"', did_you_mean(key, options_of(name)))
+        for member in members(name):
+            kind = registry.metrics.get(member)
+            options = {key: value for key, value in item.items() if key in kind.Config.model_fields}
+            reason = kind.excluded(plugin_config(kind, options, f"metrics.{member}"))
+            if reason:
+                excluded[member] = reason
+            else:
+                found.append({"name": member, **options})
+    return found, excluded
+
+
+def metric_specs(items: Iterable[Mapping[str, Any]]) -> tuple[MetricSpec, ...]:
+    """Every metric that `items` name, alone or by family; a metric named twice is an error."""
+    specs = [metric_spec(item) for item in metric_items(items)[0]]
+    for spec in specs:
+        if sum(other.id == spec.id for other in specs) > 1:
+            raise UserError(f"metrics: {spec.name} is named twice", "leave one out")
+    return tuple(specs)
+
+
 def metric_spec(item: Mapping[str, Any]) -> MetricSpec:
     """Resolve a metric, check its weights and take its fingerprint."""
     from harness.features import fingerprint
 
     kind = registry.metrics.get(item.get("name", ""), "metrics")
     config = plugin_config(kind, item, f"metrics.{kind.name}")
+    if reason := kind.excluded(config):
+        raise UserError(f"metrics.{kind.name}: not with these options: {reason}", "leave it out or change its options")
     if not all(map(math.isfinite, kind.range)):
         raise UserError(
             f"metrics.{kind.name}: its range {kind.range} is not finite", "declare bounds no true value passes"

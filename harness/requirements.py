@@ -11,7 +11,7 @@ from harness.api import ClipSpec, Needs, Weights
 from harness.backbones.known import known_models
 from harness.errors import UserError
 from harness.plan import Part, resolve_rows
-from harness.plugins import make_dataset, metric_spec, plugin_config
+from harness.plugins import make_dataset, metric_items, metric_spec, plugin_config
 from harness.prompts import read_prompts
 from harness.suite import Suite
 
@@ -89,14 +89,17 @@ def find_out(suite: Suite, methods: Sequence[str] = ()) -> Requirements:
 
 
 def _metric_items(suite: Suite) -> Iterator[Item]:
-    """Metrics that cannot be computed on this machine yet."""
-    for number, item in enumerate(suite.metrics):
+    """Metrics that cannot be computed on this machine yet; those that lack the same thing share an item."""
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for number, item in enumerate(metric_items(suite.metrics)[0]):
         kind = registry.metrics.get(item.get("name", ""), f"metrics.{number}")
         plugin_config(kind, item, f"metrics.{kind.name}")
         try:
             metric_spec(item)
         except UserError as error:
-            yield Item("metric", kind.name, "", error.problem, error.remedy)
+            lacking.setdefault((error.problem, error.remedy), []).append(kind.name)
+    for (problem, remedy), names in lacking.items():
+        yield Item("metric", ", ".join(names), "", problem, remedy)
 
 
 def _weight_items(suite: Suite, weights: Weights | None) -> Iterator[Item]:

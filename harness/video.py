@@ -7,7 +7,7 @@ is not. A file that cannot be decoded to its end raises `DamagedVideo`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -67,7 +67,7 @@ class Info:
 def read(path: Path | str, max_frames: int | None = None) -> Video:
     """All frames (or the first `max_frames`; the rest is then not checked). Raises UserError, DamagedVideo."""
     with _open(path) as (container, stream):
-        frames = _arrays(path, container, stream)
+        frames = _arrays(path, _decode(path, container, stream))
         first = next(frames)
         rest = islice(frames, None if max_frames is None else max_frames - 1)
         layout = np.dtype((np.uint8, first.shape))  # grown in place: stacking a list would hold the clip twice
@@ -77,14 +77,45 @@ def read(path: Path | str, max_frames: int | None = None) -> Video:
 def iterate(path: Path | str) -> Iterator[Frames]:
     """Frames one by one, for clips too large to hold."""
     with _open(path) as (container, stream):
-        yield from _arrays(path, container, stream)
+        yield from _arrays(path, _decode(path, container, stream))
 
 
 def probe(path: Path | str) -> Info:
     """Header and first frame only: cheap, and no promise that the rest can be decoded."""
     with _open(path) as (container, stream):
-        height, width = next(_arrays(path, container, stream)).shape[:2]
+        height, width = next(_arrays(path, _decode(path, container, stream))).shape[:2]
         return Info(stream.frames, height, width, _rate(path, stream))
+
+
+class Reader:
+    """A clip read piece by piece, so that memory does not grow with its length; from `reader`."""
+
+    def __init__(self, path: Path | str, container: InputContainer, stream: VideoStream) -> None:
+        self._decoded = _decode(path, container, stream)
+        self._arrays = _arrays(path, self._decoded)
+        first = next(self._arrays)
+        self.info = Info(stream.frames, first.shape[0], first.shape[1], _rate(path, stream))
+        self._arrays, self._seen = chain([first], self._arrays), 0
+
+    def read(self, count: int) -> Frames:
+        """The next frames, at most `count`; `[0, H, W, 3]` at the end."""
+        layout = np.dtype((np.uint8, (self.info.height, self.info.width, 3)))
+        frames = np.asarray(np.fromiter(islice(self._arrays, count), layout), np.uint8)
+        self._seen += len(frames)
+        return frames
+
+    def total(self) -> int:
+        """Number of frames in the file: the rest is decoded, so that damage is found, but not converted."""
+        head = sum(1 for _ in islice(self._arrays, 1)) if self._seen == 0 else 0  # the first one is decoded already
+        self._seen += head + sum(1 for _ in self._decoded)
+        return self._seen
+
+
+@contextmanager
+def reader(path: Path | str) -> Iterator[Reader]:
+    """Open a clip for reading in pieces. Raises UserError, DamagedVideo, also on the way."""
+    with _open(path) as (container, stream):
+        yield Reader(path, container, stream)
 
 
 def check(path: Path | str) -> Info:
@@ -154,11 +185,11 @@ def _decode(path: Path | str, container: InputContainer, stream: VideoStream) ->
         raise DamagedVideo(path, "it holds no frame")
 
 
-def _arrays(path: Path | str, container: InputContainer, stream: VideoStream) -> Iterator[Frames]:
+def _arrays(path: Path | str, decoded: Iterable[av.VideoFrame]) -> Iterator[Frames]:
     from av.video.reformatter import VideoReformatter
 
     shape, to_rgb = tuple[int, ...](), VideoReformatter()  # one for all frames: its set-up costs more than a small one
-    for frame in _decode(path, container, stream):
+    for frame in decoded:
         # bicubic is what OpenCV asks of swscale; only 10-bit streams differ between the choices
         array = np.asarray(to_rgb.reformat(frame, format="rgb24", interpolation="BICUBIC").to_ndarray(), np.uint8)
         if frame.rotation % 90:

@@ -75,7 +75,7 @@ def _power(column: Column, contest: Contest) -> Iterator[str]:
     pairs = rows * (rows - 1) // 2
     smallest = 2.0 ** (1 - units) if units <= EXACT else 1 / (1 + FLIPS)
     if smallest * pairs > 1 - LEVEL:
-        what = "seeds" if column.level == "set" else "prompts"
+        what = "prompts" if column.per_clip else "seeds"
         yield f"{column.key}: {units} {what} cannot separate {rows} rows, however different; ranks are all ties"
 
 

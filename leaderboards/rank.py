@@ -157,7 +157,7 @@ def _contest(labels: Sequence[str], arrays: Mapping[str, NDArray[np.float64]]) -
 
 
 def _value(column: Column, entry: Entry, rows: ScoreRows, array: NDArray[np.float64]) -> Value:
-    expected = len(entry.seeds) if column.level == "set" else entry.expected
+    expected = entry.expected if column.per_clip else len(entry.seeds)
     parts: dict[str, list[float]] = {}
     for row in rows.values():
         for name, part in row["parts"].items():

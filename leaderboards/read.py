@@ -33,6 +33,11 @@ class Column:
         return f"{self.name}@{self.fingerprint[:8]}"
 
     @property
+    def per_clip(self) -> bool:
+        """A value for every clip; otherwise one for all clips of a seed."""
+        return self.level not in {"set", "summary"}
+
+    @property
     def arrow(self) -> str:
         return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
 
@@ -163,11 +168,11 @@ def read_scores(entry: Entry) -> dict[str, dict[tuple[str, int], Json]]:
 
 def score_array(column: Column, seeds: Sequence[int], rows: ScoreRows, clips: Sequence[str]) -> NDArray[np.float64]:
     """`[P, S]`, NaN where no value. A set-level metric has one value a seed; there the seed is the unit: `[S, 1]`."""
-    ids = ["*"] if column.level == "set" else clips
+    ids = clips if column.per_clip else ["*"]
     out = np.full((len(ids), len(seeds)), np.nan)
     for i, clip in enumerate(ids):
         for j, seed in enumerate(sorted(seeds)):
             row = rows.get((clip, seed))
             if row is not None and row["value"] is not None and not row["error"]:
                 out[i, j] = row["value"]
-    return out.T if column.level == "set" else out
+    return out if column.per_clip else out.T

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -17,32 +18,59 @@ from harness.api import Clip
 from harness.commands import DONE, INCOMPLETE
 from harness.config import digest
 from harness.errors import UserError
-from harness.plugins import MetricSpec, metric_spec
+from harness.plugins import MetricSpec, metric_items, metric_spec, options_of
 from harness.store import file_digest, lock, read_jsonl, write_json, write_jsonl
 
 PLAIN_WIDTH = 120
+WIDE = 6  # metrics that fit beside each other on a terminal
+ARROWS = {True: " ↑", False: " ↓", None: ""}
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"}
 
 
-def evaluate_folder(
-    folder: Path, metrics: Sequence[str], prompts: Path | None, out: Path | None, runs: Path, plugins: Sequence[str]
-) -> int:
+@dataclass(frozen=True)
+class Request:
+    """What the user asked of `evaluate`."""
+
+    folder: Path
+    metrics: Sequence[str]
+    options: Mapping[str, Any]  # of the metrics: protocol, weights, device and the like
+    prompts: Path | None
+    out: Path | None
+    shard: tuple[int, int] | None  # (2, 3): the second third of the clips
+    runs: Path
+    plugins: Sequence[str]
+
+
+def evaluate_folder(request: Request) -> int:
     """Score, show a table, keep the rows. Returns the exit code."""
     from harness.evaluate import score_clips
 
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
-    for plugin in plugins:
+    for plugin in request.plugins:
         registry.load_plugin(plugin)
-    specs = _ready_metrics(metrics, console)
-    clips = find_clips(folder, prompts)
-    out = out or runs / "evaluate" / f"{folder.resolve().name}@{digest(str(folder.resolve()))[:8]}"
+    specs = _metrics(request, console)
+    clips = find_clips(request.folder, request.prompts, request.options.get("protocol") == "standard")
+    whole = request.folder.resolve()
+    out = request.out or request.runs / "evaluate" / f"{whole.name}@{digest(str(whole))[:8]}"
+    shards = sorted((out / "shards").glob("*/scores")) if request.shard is None else []
+    if request.shard:
+        clips, out = _shard(clips, request.shard), out / "shards" / "{}-of-{}".format(*request.shard)
     with lock(out / ".lock"), Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("scoring", total=len(clips))
         write_jsonl(out / "clips.jsonl", [_clip_row(clip) for clip in clips])
         write_json(out / "metrics.json", [asdict(spec) for spec in specs])
-        failed, _ = score_clips(clips, specs, out / "scores", True, lambda done, _: bars.update(task, completed=done))
+        cache = request.runs / ".cache" / "extracts"
+        failed, _ = score_clips(
+            clips,
+            specs,
+            out / "scores",
+            request.shard is None,
+            lambda done, _: bars.update(task, completed=done),
+            cache,
+            shards,
+        )
     rows = {spec.id: {row["clip"]: row for row in read_jsonl(out / "scores" / f"{spec.id}.jsonl")} for spec in specs}
     console.print(_table(clips, specs, rows))
     _show_notes(clips, specs, rows, console)
@@ -50,8 +78,20 @@ def evaluate_folder(
     return INCOMPLETE if failed else DONE
 
 
-def find_clips(folder: Path, prompts: Path | None) -> list[Clip]:
-    """Every video file under `folder`, by name; prompts from metadata, ground truth from its further columns."""
+def _shard(clips: Sequence[Clip], shard: tuple[int, int]) -> list[Clip]:
+    """Every n-th prompt's clips, so that samples of a prompt stay together."""
+    from harness.evaluate import sample_groups
+
+    number, of = shard
+    return [clip for group in sample_groups(clips)[number - 1 :: of] for clip in group]
+
+
+def find_clips(folder: Path, prompts: Path | None, standard: bool = False) -> list[Clip]:
+    """Every video file under `folder`, by name; prompts from metadata, ground truth from its further columns.
+
+    Args:
+        standard: without metadata, look for the files that VBench's own layout would have.
+    """
     from harness.data.folder import read_prompts
 
     if not folder.is_dir():
@@ -60,6 +100,10 @@ def find_clips(folder: Path, prompts: Path | None) -> list[Clip]:
     if not files:
         raise UserError(f"{folder}: no video files in it", f"known: {', '.join(sorted(VIDEO_SUFFIXES))}")
     known = read_prompts(prompts or folder)
+    if standard and not known:
+        from metrics.vbench.layout import find_official
+
+        return find_official(folder)
     clips = []
     for path in files:
         name = path.relative_to(folder).as_posix()
@@ -68,17 +112,28 @@ def find_clips(folder: Path, prompts: Path | None) -> list[Clip]:
     return clips
 
 
-def _ready_metrics(names: Sequence[str], console: Console) -> list[MetricSpec]:
-    """The named metrics, or all that can run here; what is left out is said."""
-    if names:
-        return [metric_spec({"name": name}) for name in names]
-    ready = []
-    for name in registry.metrics.names():
+def _metrics(request: Request, console: Console) -> list[MetricSpec]:
+    """The named metrics and families, or all that can run here; what is left out is said, once a reason."""
+    names = request.metrics or registry.metrics.names()
+    for key in request.options:
+        if not any(key in options_of(name) for name in names):
+            raise UserError(f'none of these metrics has an option "{key}"', "see mutoscope describe METRIC")
+    fitting = [{key: value for key, value in request.options.items() if key in options_of(name)} for name in names]
+    items, excluded = metric_items({"name": name} | options for name, options in zip(names, fitting, strict=True))
+    left_out: dict[str, list[str]] = {}
+    for name, reason in excluded.items():
+        left_out.setdefault(reason, []).append(name)
+    specs = []
+    for item in items:
         try:
-            ready.append(metric_spec({"name": name}))
+            specs.append(metric_spec(item))
         except UserError as error:
-            console.print(f"left out: {name}: {error.problem}", highlight=False, soft_wrap=True, markup=False)
-    return ready
+            if request.metrics:
+                raise
+            left_out.setdefault(f"{error.problem}; {error.remedy}", []).append(item["name"])
+    for reason, left in left_out.items():
+        console.print(f"left out: {', '.join(left)}: {reason}", highlight=False, soft_wrap=True, markup=False)
+    return specs
 
 
 def _clip_row(clip: Clip) -> dict[str, Any]:
@@ -92,28 +147,45 @@ def _clip_row(clip: Clip) -> dict[str, Any]:
 
 
 def _table(clips: Sequence[Clip], specs: Sequence[MetricSpec], rows: dict[str, dict[str, Any]]) -> Table:
-    from harness import stats
-
+    """A line a clip while the metrics fit beside each other, a line a metric when they do not."""
+    if len(specs) > WIDE:
+        return _by_metric(specs, rows)
     table = Table(caption="mean with 95 % interval over clips; - not applicable, ! failed", caption_justify="left")
     table.add_column("clip", overflow="fold")
     for spec in specs:
-        arrow = {True: " ↑", False: " ↓", None: ""}[spec.higher_is_better]
         family, _, short = spec.name.rpartition("/")
-        table.add_column(f"{family}\n{short.replace('_', ' ')}{arrow}\n{spec.unit}", justify="right", overflow="fold")
+        head = f"{family}\n{short.replace('_', ' ')}{ARROWS[spec.higher_is_better]}\n{spec.unit}"
+        table.add_column(head, justify="right", overflow="fold")
     for clip in clips:
-        table.add_row(clip.id, *(_cell(rows[spec.id].get(clip.id)) for spec in specs))
+        table.add_row(escape(clip.id), *(_cell(rows[spec.id].get(clip.id)) for spec in specs))
     table.add_section()
-    means = []
-    for spec in specs:
-        values = [row["value"] for key, row in rows[spec.id].items() if row["value"] is not None]
-        if spec.level == "set" or not values:
-            means.append(_cell(rows[spec.id].get("*")))
-            continue
-        of = stats.estimate(values)
-        interval = "" if math.isnan(of.low) else f"\n± {(of.high - of.low) / 2:.4f}"
-        means.append(f"{of.mean:.4f}{interval}\nn = {len(values)}")
-    table.add_row("[bold]mean[/]", *means)
+    table.add_row("[bold]mean[/]", *("\n".join(filter(None, _mean(rows[spec.id], spec))) for spec in specs))
     return table
+
+
+def _by_metric(specs: Sequence[MetricSpec], rows: dict[str, dict[str, Any]]) -> Table:
+    table = Table(caption="mean with 95 % interval over clips", caption_justify="left")
+    for name in ("metric", "mean", "interval", "scored", "not applicable", "failed"):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    for spec in specs:
+        mean, interval, count = _mean(rows[spec.id], spec)
+        empty = [row for row in rows[spec.id].values() if row["value"] is None]
+        failed = sum(bool(row["error"]) for row in empty)
+        name = f"{spec.name}{ARROWS[spec.higher_is_better]} {spec.unit}"
+        table.add_row(name, mean, interval, count, str(len(empty) - failed), f"[red]{failed}[/]" if failed else "0")
+    return table
+
+
+def _mean(rows: Mapping[str, Any], spec: MetricSpec) -> tuple[str, str, str]:
+    """Mean, half-width of its interval and count, as text; what a metric says of the whole set stands alone."""
+    from harness import stats
+
+    values = [row["value"] for row in rows.values() if row["value"] is not None]
+    if spec.level in {"set", "summary"} or not values:
+        return _cell(rows.get("*")), "", ""
+    of = stats.estimate(values)
+    interval = "" if math.isnan(of.low) else f"± {(of.high - of.low) / 2:.4f}"
+    return f"{of.mean:.4f}", interval, f"n = {len(values)}"
 
 
 def _cell(row: dict[str, Any] | None) -> str:
@@ -129,9 +201,9 @@ def _show_notes(
 ) -> None:
     """Each failure once, by clip; each reason for not being applicable once, by metric."""
     for clip in clips:
-        errors = {rows[spec.id][clip.id]["error"] for spec in specs if spec.level == "clip"} - {""}
+        errors = {rows[spec.id][clip.id]["error"] for spec in specs if clip.id in rows[spec.id]} - {""}
         for error in sorted(errors):
-            console.print(f"[red]failed[/]  {clip.id}: ", end="", highlight=False)
+            console.print(f"[red]failed[/]  {escape(clip.id)}: ", end="", highlight=False)
             console.print(error, highlight=False, soft_wrap=True, markup=False)
     for spec in specs:
         empty = [row for row in rows[spec.id].values() if row["value"] is None and not row["error"]]

@@ -1,0 +1,228 @@
+"""Scoring beyond single clips: samples of a prompt, summaries, what does not apply, families, shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from harness import registry, video
+from harness.api import Clip, ClipInfo, Extractor, FrameChunk, Metric, Options, Score
+from harness.cli import app
+from harness.errors import UserError
+from harness.evaluate import sample_groups, score_clips
+from harness.features import sha256_file
+from harness.plugins import MetricSpec, metric_items, metric_specs
+from harness.store import read_jsonl
+
+passes: list[str] = []
+
+
+class Level(Extractor):
+    name = "fam/level"
+
+    def start(self, info: ClipInfo) -> None:
+        passes.append(self.name)
+        self.total = 0.0
+
+    def push(self, chunk: FrameChunk) -> bool:
+        self.total += float(chunk.frames.mean()) * len(chunk)
+        self.count = chunk.first + len(chunk)
+        return False
+
+    def finish(self) -> np.ndarray:
+        return np.array([self.total / self.count / 255])
+
+
+LEVEL = Level()
+
+
+class FamOptions(Options):
+    kind: str = "all"
+    scale: float = 1.0
+
+
+class Bright(Metric):
+    name, Config = "fam/bright", FamOptions
+
+    def extractors(self) -> Sequence[Extractor]:
+        return (LEVEL,)
+
+    def skip(self, clip: Clip) -> str:
+        return "too secret" if clip.meta.get("secret") else ""
+
+    def score(self, clip: Clip, features: Any) -> Score:
+        return Score(float(features.of(LEVEL)[0]), {"frames": 4})
+
+
+class Best(Metric):
+    """The first two samples darker than the brightest one so far."""
+
+    name, level, Config = "fam/best", "samples", FamOptions
+    closed: ClassVar[list[str]] = []
+
+    def score_samples(self, clips: Sequence[Clip], open_clip: Any) -> Mapping[str, Score]:
+        out: dict[str, Score] = {}
+        for clip in clips:
+            if clip.prompt == "break":
+                raise UserError("this prompt breaks it")
+            with open_clip(clip) as features:
+                value = float(features.of(LEVEL)[0])
+            kept = sum(score.value is not None for score in out.values())
+            out[clip.id] = Score(value) if kept < 2 else Score(None, note="two are enough")
+        return out
+
+    def close(self) -> None:
+        self.closed.append(self.name)
+
+
+class Total(Metric):
+    name, level, inputs = "fam/total", "summary", ("fam/bright", "fam/best", "fam/absent")
+
+    def summarise(self, rows: Mapping[str, Sequence[dict[str, Any]]]) -> Score:
+        values = [row["value"] for name in rows for row in rows[name] if row["value"] is not None]
+        return Score(float(np.mean(values)), {"values": len(values), "inputs": len(rows)})
+
+
+class Closed(Metric):
+    name, Config = "fam/closed", FamOptions
+
+    @classmethod
+    def excluded(cls, config: Any) -> str:
+        return "" if config.kind == "all" else "only with kind all"
+
+    def score(self, clip: Clip, features: Any) -> float:
+        return 0.5
+
+
+@pytest.fixture(autouse=True)
+def _family() -> Iterator[None]:
+    for kind in (Bright, Best, Total, Closed):
+        registry.register_metric(kind)
+    passes.clear()
+    Best.closed.clear()
+    yield
+    for kind in (Bright, Best, Total, Closed):
+        registry.metrics._classes.pop(kind.name)
+
+
+def specs(*names: str) -> tuple[MetricSpec, ...]:
+    return metric_specs([{"name": name} for name in names])
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Clip]:
+    """Two prompts of three samples, a clip of its own, and one that is secret."""
+    out = []
+    for number in range(8):
+        path = tmp_path / f"{number}.mp4"
+        video.write(path, np.full((4, 32, 32, 3), 20 + 25 * number, np.uint8), 8)
+        meta = {"sample": number % 3} if number < 6 else {"secret": number == 7}
+        prompt = ["a cat", "a dog", "a bird"][number // 3]
+        out.append(Clip(f"c{number}", path, sha256_file(path), prompt, 0, meta))
+    return out
+
+
+def run(clips: Sequence[Clip], folder: Path, *names: str, **more: Any) -> dict[str, list[dict[str, Any]]]:
+    wanted = specs(*names)
+    score_clips(clips, wanted, folder, more.pop("whole", True), lambda done, of: None, **more)
+    return {spec.name: read_jsonl(folder / f"{spec.id}.jsonl") for spec in wanted}
+
+
+def test_samples_of_a_prompt_are_judged_together(clips: list[Clip], tmp_path: Path) -> None:
+    assert [len(group) for group in sample_groups(clips)] == [3, 3, 1, 1]
+    rows = run(clips, tmp_path / "s", "fam/best", "fam/bright")
+    notes = [row["note"] for row in rows["fam/best"]]
+    assert notes == ["", "", "two are enough", "", "", "two are enough", "", ""]
+    assert [row["clip"] for row in rows["fam/best"]] == [clip.id for clip in clips]
+    np.testing.assert_allclose(
+        [row["value"] for row in rows["fam/bright"][:3]], [20 / 255, 45 / 255, 70 / 255], atol=0.01
+    )
+    assert passes == ["fam/level"] * 8  # both metrics share each clip's one pass
+    assert Best.closed == ["fam/best"]
+
+
+def test_what_does_not_apply_says_why_and_is_not_decoded(clips: list[Clip], tmp_path: Path) -> None:
+    rows = run(clips, tmp_path / "s", "fam/bright")["fam/bright"]
+    assert (rows[7]["value"], rows[7]["note"], rows[7]["error"]) == (None, "too secret", "")
+    assert len(passes) == 7
+
+
+def test_a_summary_reads_the_rows_of_others(clips: list[Clip], tmp_path: Path) -> None:
+    rows = run(clips, tmp_path / "s", "fam/total", "fam/bright", "fam/best")
+    (total,) = rows["fam/total"]
+    values = [row["value"] for name in ("fam/bright", "fam/best") for row in rows[name] if row["value"] is not None]
+    assert total["clip"] == "*"
+    assert total["parts"] == {"values": 7 + 6, "inputs": 2}
+    assert total["value"] == pytest.approx(np.mean(values), abs=1e-12)
+    assert run(clips, tmp_path / "p", "fam/total", "fam/bright", whole=False)["fam/total"] == []
+
+
+def test_a_prompt_that_fails_takes_no_other_with_it(clips: list[Clip], tmp_path: Path) -> None:
+    broken = [Clip(c.id, c.path, c.sha256, "break", 0, c.meta) if c.prompt == "a dog" else c for c in clips]
+    rows = run(broken, tmp_path / "s", "fam/best")["fam/best"]
+    assert [row["error"] for row in rows] == [""] * 3 + ["this prompt breaks it"] * 3 + [""] * 2
+
+
+def test_a_second_run_looks_at_nothing_and_a_changed_sample_is_judged_with_its_prompt(
+    clips: list[Clip], tmp_path: Path
+) -> None:
+    first = run(clips, tmp_path / "s", "fam/best", "fam/bright")
+    passes.clear()
+    assert run(clips, tmp_path / "s", "fam/best", "fam/bright") == first
+    assert passes == []
+    video.write(clips[0].path, np.full((4, 32, 32, 3), 200, np.uint8), 8)
+    changed = [Clip("c0", clips[0].path, sha256_file(clips[0].path), "a cat", 0, clips[0].meta), *clips[1:]]
+    again = run(changed, tmp_path / "s", "fam/best", "fam/bright", cache=tmp_path / "cache")
+    assert again["fam/best"][1:] == first["fam/best"][1:]
+    assert again["fam/best"][0]["value"] == pytest.approx(200 / 255, abs=0.01)
+    assert len(passes) == 3  # the prompt's three samples; the changed one once for both metrics
+
+
+@pytest.mark.parametrize("of", [1, 2, 3])
+def test_shards_merge_to_the_same_rows(clips: list[Clip], tmp_path: Path, of: int) -> None:
+    names = ("fam/total", "fam/bright", "fam/best")
+    whole = run(clips, tmp_path / "whole", *names)
+    groups = sample_groups(clips)
+    shards = []
+    for number in range(of):
+        part = [clip for group in groups[number::of] for clip in group]
+        shards.append(tmp_path / f"part{number}")
+        run(part, shards[-1], *names, whole=False)
+    passes.clear()
+    assert run(clips, tmp_path / "merged", *names, shards=shards) == whole
+    assert passes == []
+
+
+def test_family_names_are_spelled_out() -> None:
+    items, excluded = metric_items([{"name": "fam", "kind": "some", "scale": 2.0}])
+    assert [item["name"] for item in items] == ["fam/best", "fam/bright", "fam/total"]
+    assert items[1] == {"name": "fam/bright", "kind": "some", "scale": 2.0}
+    assert items[2] == {"name": "fam/total"}
+    assert excluded == {"fam/closed": "only with kind all"}
+    with pytest.raises(UserError, match='no member has an option "knd"'):
+        metric_items([{"name": "fam", "knd": "some"}])
+    with pytest.raises(UserError, match="only with kind all"):
+        metric_specs([{"name": "fam/closed", "kind": "some"}])
+    with pytest.raises(UserError, match="fam/bright is named twice"):
+        specs("fam/bright", "fam/bright")
+
+
+def test_shards_on_the_command_line(clips: list[Clip], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["evaluate", str(tmp_path), "--metrics", "fam/bright", "--out", str(out), "--runs", str(tmp_path / "runs")]
+    for part in ("1/2", "2/2"):
+        assert CliRunner().invoke(app, [*words, "--shard", part]).exit_code == 0
+    passes.clear()
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, passes) == (0, [])
+    (scores,) = (out / "scores").glob("fam/bright@*.jsonl")
+    assert len(read_jsonl(scores)) == 8
+    bad = CliRunner().invoke(app, [*words, "--shard", "3/2"])
+    assert "--shard" in str(bad.exception)
+    assert "no metric" in str(CliRunner().invoke(app, [*words, "--metrics", "fan"]).exception)
+    assert '"colour"' in str(CliRunner().invoke(app, [*words, "--set", "colour=red"]).exception)
