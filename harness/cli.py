@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from harness.commands import USAGE
+from harness.commands.groups import embedded, split, vbench, weights, workers
 from harness.errors import UserError, did_you_mean
 
 runs_option = click.option(
@@ -45,13 +46,9 @@ def app() -> None:
     """
 
 
-def _split(_: Any, __: Any, text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
 def _numbers(_: Any, __: Any, text: str | None) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in _split(None, None, text))
+        return tuple(int(part) for part in split(None, None, text))
     except ValueError:
         raise UserError(f'--seeds "{text}": expected whole numbers', "for example --seeds 0,1,2") from None
 
@@ -69,7 +66,7 @@ def suite_options(command: Any) -> Any:
     """The arguments that `run` and `plan` share."""
     for option in reversed((
         click.argument("suite_name", metavar="SUITE"),
-        click.option("--methods", callback=_split, help="Rows to run, by comma [default: all of the suite]."),
+        click.option("--methods", callback=split, help="Rows to run, by comma [default: all of the suite]."),
         click.option("--seeds", callback=_numbers, help="Seeds, by comma [default: the suite's]."),
         click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. train.steps=50."),
         click.option("--limit", type=click.IntRange(min=1), help="Only the first N prompts; marks the run partial."),
@@ -114,7 +111,7 @@ def plan(**options: Any) -> None:
 
 @app.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--metrics", callback=_split, help="Metrics or families, by comma [default: all that are ready].")
+@click.option("--metrics", callback=split, help="Metrics or families, by comma [default: all that are ready].")
 @click.option(
     "--mode",
     type=click.Choice(["custom", "standard"]),
@@ -220,41 +217,8 @@ def doctor(plugins: Sequence[str]) -> None:
     sys.exit(examine(plugins))
 
 
-@app.group()
-def embedded() -> None:
-    """The small backbone that ships with Mutoscope."""
-
-
-@embedded.command(name="train")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("wan_shapes"),
-    show_default=True,
-    help="The WanPipeline folder to write.",
-)
-@click.option(
-    "--work",
-    type=click.Path(path_type=Path),
-    default=Path("wan_shapes.work"),
-    show_default=True,
-    help="Latents and snapshots, about 1 GB; the same folder resumes.",
-)
-@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps [default: those of the shipped weights].")
-@click.option("--clips", type=click.IntRange(min=1), help="Clips of the world to train on.")
-@click.option("--batch", type=click.IntRange(min=1), help="Clips a step.")
-@click.option("--seed", type=int, help="Seed of everything.")
-def embedded_train(out: Path, work: Path, **recipe: int | None) -> None:
-    """Train it again from nothing: world, codec, text encoder, transformer. Resumes where it was stopped.
-
-    \b
-    mutoscope embedded train --out my_backbone
-    mutoscope run quick --set backbone.path=my_backbone
-    """
-    from harness.embedded.train import Recipe
-    from harness.embedded.train import main as train
-
-    train(Recipe(**{key: value for key, value in recipe.items() if value is not None}), out, work)
+for group in (weights, workers, vbench, embedded):
+    app.add_command(group)
 
 
 def main() -> None:

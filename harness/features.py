@@ -7,7 +7,6 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import registry, video
+from harness.cache import file_sha256
 from harness.config import digest
 from harness.errors import UserError
-from harness.store import atomic, file_digest
+from harness.store import atomic
 from harness.streaming import Result, extract
 
 if TYPE_CHECKING:
@@ -31,18 +31,8 @@ RUNTIME = frozenset({"batch_size", "device", "workers", "threads"})  # config ke
 
 
 def sha256_file(path: Path | str) -> str:
-    """Hex digest of a file's bytes; read again only when its size or modification time changes."""
-    path = Path(path)
-    try:
-        stat = path.stat()
-        return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}", "check the path") from error
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    return file_digest(path)
+    """Hex digest of a file's bytes; read again only when the file has changed. Raises UserError."""
+    return file_sha256(Path(path))
 
 
 def fingerprint(metric: type[Metric], config: Any) -> str:

@@ -14,8 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "methods", "metrics", "leaderboards")
 ALLOWED = {
-    "methods": {"harness.api", "harness.video", "harness.stats", "harness.errors", "methods"},
-    "metrics": {"harness.api", "harness.video", "harness.features", "harness.stats", "harness.errors", "metrics"},
+    "methods": {"harness.api", "harness.video", "harness.stats", "harness.errors", "harness.networks", "methods"},
+    "metrics": {
+        "harness.api", "harness.video", "harness.features", "harness.stats", "harness.errors", "harness.networks",
+        "harness.weights", "harness.cache", "metrics",
+    },
     "leaderboards": {
         "harness.store", "harness.stats", "harness.suite", "harness.video", "harness.errors", "leaderboards",
     },

@@ -14,7 +14,8 @@ from harness.commands import DONE, FAILED
 from harness.errors import UserError
 
 OURS = ("harness", "methods", "metrics", "leaderboards")
-Finding = tuple[bool, str]
+Finding = tuple[bool | None, str]  # None: not set up, which is a choice
+STATES = {True: "[green]ok[/]  ", False: "[red]no[/]  ", None: "[dim]off[/] "}
 
 
 def examine(plugins: Sequence[str]) -> int:
@@ -28,11 +29,12 @@ def examine(plugins: Sequence[str]) -> int:
         ("import names", _shadows()),
         ("devices", _devices()),
         ("plugins and weights", _plugins()),
+        ("official implementations", _workers()),
     ):
         console.print(f"[bold]{title}[/]")
         for good, text in findings:
-            sound &= good
-            console.print(f"  {'[green]ok[/]  ' if good else '[red]no[/]  '}", end="")
+            sound &= good is not False
+            console.print(f"  {STATES[good]}", end="")
             console.print(text, highlight=False, soft_wrap=True, markup=False)
     return DONE if sound else FAILED
 
@@ -76,14 +78,7 @@ def _plugins() -> Iterator[Finding]:
             registry.methods.get(name)
         except UserError as error:
             yield False, f"method {name}: {error.problem}"
-    for name in registry.metrics.names():
-        try:
-            kind = registry.metrics.get(name)
-            weights = kind.weights(kind.Config())
-            missing = [path for path in weights if not path.exists()]
-            yield not missing, f"metric {name}" + "".join(f": {path} is missing" for path in missing)
-        except UserError as error:
-            yield False, f"metric {name}: {error.problem} {error.remedy}"
+    yield from _metrics()
     for name in registry.backbones.names():
         try:
             kind = registry.backbones.get(name)
@@ -91,3 +86,28 @@ def _plugins() -> Iterator[Finding]:
             yield True, f"backbone {name}, default weights present"
         except UserError as error:
             yield False, f"backbone {name}: {error.problem} {error.remedy}"
+
+
+def _metrics() -> Iterator[Finding]:
+    """Metrics that can run as they are; those that lack something that can be fetched or built are not a fault."""
+    lacking: dict[str, list[str]] = {}
+    for name in registry.metrics.names():
+        try:
+            kind = registry.metrics.get(name)
+        except UserError as error:
+            yield False, f"metric {name}: {error.problem} {error.remedy}"
+            continue
+        try:
+            kind.weights(kind.Config())
+            yield True, f"metric {name}"
+        except UserError as error:
+            lacking.setdefault(error.remedy, []).append(name)
+    for remedy, names in lacking.items():
+        yield None, f"metric {', '.join(names)}: {remedy}"
+
+
+def _workers() -> Iterator[Finding]:
+    """Environments of official implementations."""
+    from harness.commands.workers import findings
+
+    yield from findings()
