@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from harness.backbones.base import RectifiedFlow, Schedule, VariancePreserving, convert, guide, shift
 from harness.errors import UserError
-from harness.judging import Clip, ClipInfo, Extractor, Features, FrameChunk, Metric, Score, ScoreRow
+from harness.judging import Clip, ClipInfo, Extractor, Features, FrameChunk, Metric, Open, Score, ScoreRow
 from harness.registry import (
     check_part,
     make_part,
@@ -48,6 +48,7 @@ __all__ = [
     "Metric",
     "Needs",
     "Noise",
+    "Open",
     "Options",
     "RectifiedFlow",
     "Row",

@@ -204,7 +204,7 @@ def sample_groups(clips: Sequence[Clip]) -> list[list[Clip]]:
     """Clips of one prompt together, where they say which sample of it they are; others stand alone."""
     groups: dict[str, list[Clip]] = {}
     for clip in clips:
-        together = clip.prompt is not None and "sample" in clip.meta
+        together = clip.prompt is not None and isinstance(clip.meta.get("sample"), int)
         groups.setdefault(f"prompt {clip.prompt}" if together else f"clip {clip.id}", []).append(clip)
     return list(groups.values())
 

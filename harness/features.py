@@ -48,7 +48,16 @@ def fingerprint(metric: type[Metric], config: Any) -> str:
         "features": {name: registry.feature(name)[0] for name in metric.features},
         "weights": sorted(digests.values()),
     }
+    if metric.inputs:
+        identity["inputs"] = {name: _input_fingerprint(name, config) for name in metric.inputs}
     return hashlib.sha256(json.dumps(identity, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _input_fingerprint(name: str, config: Any) -> str:
+    """Of a metric that a summary reads, under those of the summary's options that it has."""
+    kind = registry.metrics.get(name)
+    options = {key: getattr(config, key) for key in kind.Config.model_fields if key in type(config).model_fields}
+    return fingerprint(kind, kind.Config(**options))
 
 
 def _identity(value: Any, digests: Mapping[str, str]) -> Any:

@@ -49,7 +49,10 @@ class FrameChunk:
     """Successive frames of one clip: decoded once, brought to a device once, for all extractors."""
 
     def __init__(self, first: int, frames: NDArray[np.uint8]) -> None:
-        self.first, self.frames = first, frames  # index of the first one; uint8 `[n, H, W, 3]` RGB, read-only
+        self.first = first  # index of the first one
+        self.frames = frames.view()  # uint8 `[n, H, W, 3]` RGB, read-only
+        self.frames.flags.writeable = False
+        self._source = frames if frames.flags.writeable else frames.copy()  # torch takes no read-only memory
         self._tensors: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
@@ -61,7 +64,7 @@ class FrameChunk:
 
         key = str(device)
         if key not in self._tensors:
-            self._tensors[key] = torch.from_numpy(self.frames).to(device).permute(0, 3, 1, 2)
+            self._tensors[key] = torch.from_numpy(self._source).to(device).permute(0, 3, 1, 2)
         return self._tensors[key]
 
 
@@ -158,6 +161,11 @@ class Metric(ABC):
     @classmethod
     def excluded(cls, config: Any) -> str:
         """Why this configuration does not have the metric at all, e.g. under another protocol; "" if it does."""
+        return ""
+
+    @classmethod
+    def warning(cls, config: Any) -> str:
+        """What a reader must know before comparing this configuration's numbers with others; shown with them."""
         return ""
 
     def skip(self, clip: Clip) -> str:

@@ -29,6 +29,7 @@ class MetricSpec:
     higher_is_better: bool | None
     range: tuple[float, float]
     unit: str
+    warning: str = ""
 
     @property
     def id(self) -> str:
@@ -120,4 +121,5 @@ def metric_spec(item: Mapping[str, Any]) -> MetricSpec:
         higher_is_better=kind.higher_is_better,
         range=kind.range,
         unit=kind.unit,
+        warning=kind.warning(config),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ class Prompt:
 
 
 def read_prompts(suite: Suite) -> tuple[Prompt, ...]:
-    """All prompts in order; UserError when there are none, or two are the same."""
+    """All prompts in order; UserError when there are none, or a sample of one comes twice."""
     source = suite.prompts
     if source.dataset is not None:
         rows = make_dataset(suite, source.dataset, "prompts.dataset").rows()
@@ -38,7 +38,25 @@ def read_prompts(suite: Suite) -> tuple[Prompt, ...]:
         found = [(text, {}) for text in source.texts]
     if not found:
         raise UserError("prompts: there are none", "give prompts.texts, prompts.file or prompts.dataset")
-    return tuple(Prompt(f"{index:04d}-{_slug(text)}", text, meta) for index, (text, meta) in enumerate(found))
+    prompts = tuple(_prompts(found))
+    if len({prompt.id for prompt in prompts}) < len(prompts):
+        raise UserError("prompts: the same sample of a prompt comes twice", 'number them: "sample": 0, 1, ...')
+    return prompts
+
+
+def _prompts(found: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Prompt]:
+    """Numbered ids, `0003-a-cat`; the samples of one prompt share its number: `0003-a-cat-s0`, `0003-a-cat-s1`."""
+    numbers: dict[str, int] = {}
+    for index, (text, meta) in enumerate(found):
+        sample = _sample_of(meta)
+        number = numbers.setdefault(f"row {index}" if sample is None else f"prompt {text}", len(numbers))
+        yield Prompt(f"{number:04d}-{_slug(text)}{'' if sample is None else f'-s{sample}'}", text, meta)
+
+
+def _sample_of(meta: Mapping[str, Any]) -> int | None:
+    """Which of its prompt's samples a clip is, counted from 0; None where prompts have one clip each."""
+    sample = meta.get("sample")
+    return sample if isinstance(sample, int) and isinstance(meta.get("samples"), int) else None
 
 
 def _slug(text: str) -> str:

@@ -69,7 +69,6 @@ def _pass(extractors: Sequence[Extractor], reader: video.Reader | _Decoded, fram
     size = max(1, min(CHUNK_FRAMES, CHUNK_BYTES // (info.height * info.width * 3)))
     first = 0
     while active and len(piece := reader.read(size)):
-        piece.flags.writeable = False  # shared by extractors
         chunk = FrameChunk(first, piece)
         for number, extractor in list(active.items()):
             with _noting(number, failures, active):

@@ -16,6 +16,7 @@ def notes(board: Leaderboard) -> list[str]:
         *_rows(board),
         *_seeds(board),
         *_evaluators(board),
+        *_warnings(board),
         *(note for column in board.columns for note in _column(board, column)),
     ]
 
@@ -36,6 +37,16 @@ def _seeds(board: Leaderboard) -> Iterator[str]:
     for seed in sorted({seed_of(run) for entry in complete for run in entry.runs if seed_of(run) not in entry.seeds}):
         lacking = [e.label for e in complete if not any(run.done and seed_of(run) == seed for run in e.runs)]
         yield f"seed {seed}: not used, {_words(lacking)} {'has' if len(lacking) == 1 else 'have'} not finished it"
+
+
+def _warnings(board: Leaderboard) -> Iterator[str]:
+    """What the metrics themselves say must be known of their numbers."""
+    found = defaultdict(list)
+    for spec in board.suite["metrics"]:
+        if spec.get("warning"):
+            found[spec["warning"]].append(spec["name"])
+    for warning, names in found.items():
+        yield f"{_words(names)}: {warning}"
 
 
 def _evaluators(board: Leaderboard) -> Iterator[str]:

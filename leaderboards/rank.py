@@ -23,6 +23,7 @@ from leaderboards.read import (
     Column,
     Entry,
     ScoreRows,
+    prompt_groups,
     read_columns,
     read_entries,
     read_scores,
@@ -77,13 +78,13 @@ def table(suite_dir: Path) -> Leaderboard:
     cells = {run.path: run.cell() for run in runs}
     columns = read_columns(suite, cells.values())
     entries = read_entries(suite, runs, cells)
-    clips = sorted({row["id"] for run in runs for row in run.clips()})
+    prompts = prompt_groups(runs)
     scores = {entry.label: read_scores(entry) for entry in entries}
     values: dict[tuple[str, str], Value] = {}
     contests: dict[str, Contest] = {}
     for column in columns:
         rows = {entry.label: scores[entry.label].get(column.id, {}) for entry in entries}
-        arrays = {e.label: score_array(column, e.seeds, rows[e.label], clips) for e in entries}
+        arrays = {e.label: score_array(column, e.seeds, rows[e.label], prompts) for e in entries}
         found = {e.label: _value(column, e, rows[e.label], arrays[e.label]) for e in entries}
         if column.higher_is_better is not None:
             able = [entry.label for entry in entries if entry.complete and _rankable(found[entry.label])]

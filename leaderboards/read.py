@@ -166,13 +166,38 @@ def read_scores(entry: Entry) -> dict[str, dict[tuple[str, int], Json]]:
     return out
 
 
-def score_array(column: Column, seeds: Sequence[int], rows: ScoreRows, clips: Sequence[str]) -> NDArray[np.float64]:
-    """`[P, S]`, NaN where no value. A set-level metric has one value a seed; there the seed is the unit: `[S, 1]`."""
-    ids = clips if column.per_clip else ["*"]
-    out = np.full((len(ids), len(seeds)), np.nan)
-    for i, clip in enumerate(ids):
+def prompt_groups(runs: Sequence[RunDir]) -> list[list[str]]:
+    """Clip ids of each prompt: one, or its samples in their order."""
+    rows = {row["id"]: row for run in runs for row in run.clips()}
+    groups: dict[str, list[str]] = {}
+    for clip in sorted(rows, key=lambda clip: (_sample(rows[clip]), clip)):
+        groups.setdefault(clip if _sample(rows[clip]) < 0 else f"prompt {rows[clip]['prompt']}", []).append(clip)
+    return sorted(groups.values())
+
+
+def _sample(row: Json) -> int:
+    """Which of its prompt's samples a clip is; -1 where prompts have one clip each."""
+    sample = row["meta"].get("sample")
+    return sample if isinstance(sample, int) and isinstance(row["meta"].get("samples"), int) else -1
+
+
+def score_array(
+    column: Column, seeds: Sequence[int], rows: ScoreRows, prompts: Sequence[Sequence[str]]
+) -> NDArray[np.float64]:
+    """`[P, S]`, NaN where no value: a prompt's clips, all samples of one seed after all of another.
+
+    Args:
+        prompts: clip ids of each prompt; `P` of them, the one with most samples makes `S = seeds x samples`.
+
+    A metric of the whole set has one value a seed; there the seed is the unit: `[S, 1]`.
+    """
+    groups = prompts if column.per_clip else [["*"]]
+    width = max(map(len, groups), default=1)
+    out = np.full((len(groups), len(seeds) * width), np.nan)
+    for i, clips in enumerate(groups):
         for j, seed in enumerate(sorted(seeds)):
-            row = rows.get((clip, seed))
-            if row is not None and row["value"] is not None and not row["error"]:
-                out[i, j] = row["value"]
+            for k, clip in enumerate(clips):
+                row = rows.get((clip, seed))
+                if row is not None and row["value"] is not None and not row["error"]:
+                    out[i, j * width + k] = row["value"]
     return out if column.per_clip else out.T

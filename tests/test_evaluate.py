@@ -81,7 +81,7 @@ class Best(Metric):
 
 
 class Total(Metric):
-    name, level, inputs = "fam/total", "summary", ("fam/bright", "fam/best", "fam/absent")
+    name, level, inputs = "fam/total", "summary", ("fam/bright", "fam/best", "fam/closed")
 
     def summarise(self, rows: Mapping[str, Sequence[dict[str, Any]]]) -> Score:
         values = [row["value"] for name in rows for row in rows[name] if row["value"] is not None]
@@ -226,3 +226,9 @@ def test_shards_on_the_command_line(clips: list[Clip], tmp_path: Path) -> None:
     assert "--shard" in str(bad.exception)
     assert "no metric" in str(CliRunner().invoke(app, [*words, "--metrics", "fan"]).exception)
     assert '"colour"' in str(CliRunner().invoke(app, [*words, "--set", "colour=red"]).exception)
+
+
+def test_a_summary_of_other_evaluators_is_another_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:
+    (before,) = specs("fam/total")
+    monkeypatch.setattr(Bright, "version", 2)
+    assert specs("fam/total")[0].fingerprint != before.fingerprint

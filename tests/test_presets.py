@@ -12,7 +12,8 @@ from harness import cli, suite
 from harness.api import Method
 from harness.plan import resolve_rows
 
-PAPERS = sorted(set(suite.shipped()) - {"quick", "standard"})
+VBENCH = ["vbench-mini", "vbench-quality", "vbench-standard"]
+PAPERS = sorted(set(suite.shipped()) - {"quick", "standard", *VBENCH})
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("MUTOSCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
@@ -52,12 +54,26 @@ def test_plans_offline_in_an_empty_folder(
     assert f"{name}: what each row needs" in out
     for row in suite.load(name).methods:
         assert f" {row} " in out
-    assert ("missing" in out) == (name in PAPERS)
-    assert ("no cells yet" in out) == (name in PAPERS)
+    needy = name in (*PAPERS, *VBENCH)
+    assert ("missing" in out) == needy
+    assert ("no cells yet" in out) == needy
 
 
 @pytest.mark.usefixtures("offline")
-@pytest.mark.parametrize("name", PAPERS)
+def test_vbench_names_its_weights_and_counts_its_clips(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["mutoscope", "plan", "vbench-mini"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    out = capsys.readouterr().out
+    for file in ("dino_vitbase16_pretrain.pth", "ViT-L-14.pt", "grit_b_densecap_objectdet.pth"):
+        assert file in out
+    assert "dataset vbench  (85 prompts)" in out
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", [*PAPERS, *VBENCH])
 def test_running_one_without_its_data_is_one_line(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,3 +134,26 @@ def test_frames_in_memory_are_used(clip: Clip, monkeypatch: pytest.MonkeyPatch) 
         frames = features.frames
         assert len(features.of(Means())) == 1 + len(frames)
     assert len(opened) == 1
+
+
+def test_extractors_cannot_change_each_others_frames(clip: Clip) -> None:
+    import warnings
+
+    import torch
+
+    seen: list[FrameChunk] = []
+
+    class Look(Means):
+        def push(self, chunk: FrameChunk) -> bool:
+            seen.append(chunk)
+            return super().push(chunk)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        streaming.extract(clip.path, [Look()])
+        tensor = seen[0].on(torch.device("cpu"))
+    assert tensor.shape == (16, 3, 32, 48)
+    assert tensor is seen[0].on(torch.device("cpu"))
+    np.testing.assert_array_equal(tensor[3].permute(1, 2, 0).numpy(), seen[0].frames[3])
+    with pytest.raises(ValueError, match="read-only"):
+        seen[0].frames[0] = 0

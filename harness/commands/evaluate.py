@@ -51,7 +51,7 @@ def evaluate_folder(request: Request) -> int:
     for plugin in request.plugins:
         registry.load_plugin(plugin)
     specs = _metrics(request, console)
-    clips = find_clips(request.folder, request.prompts, request.options.get("protocol") == "standard")
+    clips = find_clips(request.folder, request.prompts, request.options.get("protocol") == "standard", console)
     whole = request.folder.resolve()
     out = request.out or request.runs / "evaluate" / f"{whole.name}@{digest(str(whole))[:8]}"
     shards = sorted((out / "shards").glob("*/scores")) if request.shard is None else []
@@ -86,7 +86,7 @@ def _shard(clips: Sequence[Clip], shard: tuple[int, int]) -> list[Clip]:
     return [clip for group in sample_groups(clips)[number - 1 :: of] for clip in group]
 
 
-def find_clips(folder: Path, prompts: Path | None, standard: bool = False) -> list[Clip]:
+def find_clips(folder: Path, prompts: Path | None, standard: bool, console: Console) -> list[Clip]:
     """Every video file under `folder`, by name; prompts from metadata, ground truth from its further columns.
 
     Args:
@@ -101,9 +101,12 @@ def find_clips(folder: Path, prompts: Path | None, standard: bool = False) -> li
         raise UserError(f"{folder}: no video files in it", f"known: {', '.join(sorted(VIDEO_SUFFIXES))}")
     known = read_prompts(prompts or folder)
     if standard and not known:
-        from metrics.vbench.layout import find_official
+        from metrics.vbench.layout import survey
 
-        return find_official(folder)
+        found = survey(folder)
+        for note in found.notes():
+            console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+        return list(found.clips)
     clips = []
     for path in files:
         name = path.relative_to(folder).as_posix()
@@ -133,6 +136,9 @@ def _metrics(request: Request, console: Console) -> list[MetricSpec]:
             left_out.setdefault(f"{error.problem}; {error.remedy}", []).append(item["name"])
     for reason, left in left_out.items():
         console.print(f"left out: {', '.join(left)}: {reason}", highlight=False, soft_wrap=True, markup=False)
+    for warning in {spec.warning: None for spec in specs if spec.warning}:
+        about = ", ".join(spec.name for spec in specs if spec.warning == warning)
+        console.print(f"note: {about}: {warning}", highlight=False, soft_wrap=True, markup=False)
     return specs
 
 
@@ -206,6 +212,9 @@ def _show_notes(
             console.print(f"[red]failed[/]  {escape(clip.id)}: ", end="", highlight=False)
             console.print(error, highlight=False, soft_wrap=True, markup=False)
     for spec in specs:
+        whole = rows[spec.id].get("*")
+        if whole and whole["note"] and whole["value"] is not None:
+            console.print(f"{spec.name}: {whole['note']}", highlight=False, soft_wrap=True, markup=False)
         empty = [row for row in rows[spec.id].values() if row["value"] is None and not row["error"]]
         for note in sorted({row["note"] for row in empty}):
             count = sum(row["note"] == note for row in empty)

@@ -138,7 +138,7 @@ def vbench() -> None:
     \b
     mutoscope vbench prompts --subset mini
     mutoscope vbench totals runs/evaluate/my_samples@1a2b3c4d
-    mutoscope vbench export runs/evaluate/my_samples@1a2b3c4d --out submission.zip
+    mutoscope vbench export runs/evaluate/my_samples@1a2b3c4d --out submission.zip --zip
     mutoscope vbench import evaluation_results.zip --out imported/
     """
 
@@ -157,12 +157,15 @@ def vbench_prompts(**options: Any) -> None:
 
 
 @vbench.command(name="totals")
-@click.argument("items", nargs=-1, required=True)
+@click.argument("items", nargs=-1, required=True, metavar="FOLDER|FILE|NAME=SCORE...")
 @click.option("--percent", is_flag=True, help="Typed numbers are per cent.")
 def vbench_totals(items: tuple[str, ...], percent: bool) -> None:
     """Quality, Semantic and Total, with the sixteen scores they are made of.
 
-    ITEMS: a folder of scores, an official result file or zip, or numbers as name=value.
+    \b
+    mutoscope vbench totals runs/evaluate/my_samples@1a2b3c4d
+    mutoscope vbench totals evaluation_results.zip
+    mutoscope vbench totals --percent subject_consistency=95.4 background_consistency=97.1 ...
     """
     from harness.commands.vbench import show_totals
 
