@@ -144,9 +144,7 @@ class Metric(ABC):
     unit: ClassVar[str] = ""
     features: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str | None] = None  # the optional-dependency group to install
-    runtime: ClassVar[frozenset[str]] = (
-        frozenset()
-    )  # options that cannot change a score, besides device and the like
+    runtime: ClassVar[frozenset[str]] = frozenset()  # options that cannot change a score, besides device and the like
     inputs: ClassVar[tuple[str, ...]] = ()  # summary level: the metrics whose rows it reads
 
     def __init__(self, config: Any) -> None:

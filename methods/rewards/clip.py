@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.api import UserError, register_part
 from harness.errors import did_you_mean
+from harness.networks.checkpoints import fill, read
 from methods.rewards.base import Reward
-from methods.rewards.checkpoints import CheckpointOptions, fill, need, read
+from methods.rewards.checkpoints import CheckpointOptions, need
 
 if TYPE_CHECKING:
     import torch

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.api import UserError, register_part
+from harness.networks.checkpoints import fill, read
 from methods.rewards.base import Reward, RewardOptions
-from methods.rewards.checkpoints import fill, read
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class ShippedReward(Reward):
     def fill(self, net: nn.Module) -> Any:
         """The network with the shipped weights, frozen, on the reward's device."""
         (path,) = self.weights(self.config)
-        fill(net, read(path, self.name, ""), path, self.name)
+        fill(net, read(path, self.name), path, self.name)
         return net.to(self.device).eval().requires_grad_(False)
 
 

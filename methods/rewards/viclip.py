@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.api import UserError, register_part
 from methods.rewards.base import Reward
-from methods.rewards.checkpoints import CheckpointOptions, fill, need, read
+from methods.rewards.checkpoints import CheckpointOptions, need
 
 if TYPE_CHECKING:
     import torch
@@ -44,22 +44,15 @@ class ViClip(Reward):
         return (need(config, NAME),)
 
     def __init__(self, config: Any, device: torch.device) -> None:
-        import open_clip
         import torch
 
-        from methods.rewards.viclip_network import Sizes, ViCLIP
+        from harness.networks.viclip import load, tokeniser
 
         super().__init__(config, device)
-        path = need(config, NAME)
-        state = read(path, NAME, "model")
-        try:
-            self.sizes = Sizes.of(state)
-        except (KeyError, ValueError) as error:
-            raise UserError(f"{NAME}: {path} is no ViCLIP checkpoint: {error}", "choose its InternVid file") from error
-        self.net = ViCLIP(self.sizes)
-        fill(self.net, state, path, NAME)
-        self.net.to(device, getattr(torch, config.precision)).eval().requires_grad_(False)
-        self.tokenise = open_clip.SimpleTokenizer(context_length=self.sizes.context)
+        self.net = load(need(config, NAME), NAME)
+        self.sizes = self.net.sizes
+        self.net.to(device, getattr(torch, config.precision))
+        self.tokenise = tokeniser(self.sizes)
 
     def __call__(self, video: Tensor, prompts: Sequence[str]) -> Tensor:
         import torch

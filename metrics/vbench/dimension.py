@@ -1,4 +1,4 @@
-"""What the sixteen VBench dimensions have in common: options, weights, which clips they judge, and with which engine."""
+"""What the sixteen VBench dimensions share: options, weights, which clips they judge, and with which engine."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.api import UserError, make_part
+from harness.networks.viclip import Sizes, ViCLIP
 from methods.rewards import ViClip, frames
-from methods.rewards.viclip_network import Sizes, ViCLIP
 
 CPU = torch.device("cpu")
 TINY = Sizes(

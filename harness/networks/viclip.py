@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from harness.errors import UserError
+from harness.networks.checkpoints import fill, read
+
+if TYPE_CHECKING:
+    from open_clip import SimpleTokenizer
 
 HEAD = 64  # width of an attention head
 SCALE = 1.702  # QuickGELU: x sigmoid(1.702 x), as in OpenAI's CLIP
@@ -62,11 +70,11 @@ class QuickGELU(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a two-layer network, each on normalised input and added to it."""
+    """Attention and a two-layer network, each on normalised input and added to it; `[L, B, D]`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.attn = nn.MultiheadAttention(width, max(width // HEAD, 1), batch_first=True)
+        self.attn = nn.MultiheadAttention(width, max(width // HEAD, 1))
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         layers = (("c_fc", nn.Linear(width, 4 * width)), ("gelu", QuickGELU()), ("c_proj", nn.Linear(4 * width, width)))
         self.mlp = nn.Sequential(OrderedDict(layers))
@@ -79,14 +87,17 @@ class Block(nn.Module):
 
 
 class Blocks(nn.Module):
+    """Blocks on tokens `[B, L, D]`; inside, the batch is second, or torch takes a path a third slower on CPUs."""
+
     def __init__(self, width: int, layers: int) -> None:
         super().__init__()
         self.resblocks = nn.ModuleList(Block(width) for _ in range(layers))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x.transpose(0, 1)
         for block in self.resblocks:
             x = block(x, mask)
-        return x
+        return x.transpose(0, 1)
 
 
 class VisionEncoder(nn.Module):
@@ -138,5 +149,42 @@ class ViCLIP(nn.Module):
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
+        self.sizes = sizes
         self.vision_encoder, self.text_encoder = VisionEncoder(sizes), TextEncoder(sizes)
         self.temp = nn.Parameter(torch.tensor(0.01))
+
+
+def load(path: Path, who: str) -> ViCLIP:
+    """The network with the weights of a file like ViClip-InternVid-10M-FLT.pth, of any size; float32 on the CPU.
+
+    Raises:
+        UserError: the file is not that.
+    """
+    state = read(path, who, "model")
+    try:
+        sizes = Sizes.of(state)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{who}: {path} is no ViCLIP checkpoint: {error}", "choose its InternVid file") from error
+    with torch.device("meta"):
+        net = ViCLIP(sizes)
+    fill(net, state, path, who)
+    return net.eval().requires_grad_(False)
+
+
+def tokeniser(sizes: Sizes) -> SimpleTokenizer:
+    """From texts to token numbers `[B, context]`; a longer text loses its end, not its end token.
+
+    CLIP's tokeniser as OpenCLIP has it, except that the two special tokens are spelled as in OpenAI's and ViCLIP's,
+    for texts that contain them.
+    """
+    import open_clip
+    import regex
+
+    tokens = open_clip.SimpleTokenizer(context_length=sizes.context)
+    theirs, ours = ("<start_of_text>", "<end_of_text>"), ("<|startoftext|>", "<|endoftext|>")
+    tokens.pat = regex.compile(
+        tokens.pat.pattern.replace("|".join(theirs), "|".join(map(regex.escape, ours))), tokens.pat.flags
+    )
+    tokens.cache = {name: name for name in ours}
+    tokens.encoder.update({new: tokens.encoder.pop(old) for old, new in zip(theirs, ours, strict=True)})
+    return tokens
