@@ -12,7 +12,7 @@ import pytest
 from harness import video
 from harness.api import Clip
 from harness.features import FeatureStore
-from metrics.vbench.temporal_flickering import TemporalFlickering, frame_differences
+from metrics.vbench.temporal_flickering import TemporalFlickering, difference
 from tests.footage import REAL, drifting, needs_real_clips
 
 
@@ -52,9 +52,9 @@ def test_parity_on_real_clips(path: Path) -> None:
 
 def test_by_hand() -> None:
     frames = np.array([0, 255, 250, 250], np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
-    assert frame_differences(frames) == [255.0, 5.0, 0.0]
+    assert [difference(a, b) for a, b in pairwise(frames)] == [255.0, 5.0, 0.0]
     frames[1, 0, 0, 0] = 0  # one channel of one of 16 pixels
-    assert frame_differences(frames)[0] == pytest.approx(255 * 47 / 48)
+    assert difference(frames[0], frames[1]) == pytest.approx(255 * 47 / 48)
 
 
 def test_frozen_clip_is_one_and_flashing_is_low(tmp_path: Path) -> None:
