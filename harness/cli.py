@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from harness.commands import USAGE
-from harness.commands.groups import embedded, split, vbench, weights, workers
-from harness.errors import UserError, did_you_mean
+from harness.commands.groups import Commands, embedded, split, vbench, weights, workers
+from harness.errors import UserError
 
 runs_option = click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="MUTOSCOPE_RUNS", show_default=True,
@@ -21,15 +21,6 @@ plugin_option = click.option("--plugin", "plugins", multiple=True, help="Python 
 tracking_option = click.option(
     "--tracking-uri", envvar="MLFLOW_TRACKING_URI", default=None, help="MLflow store [default: SQLite beside the runs]."
 )
-
-
-class Commands(click.Group):
-    """Suggests the nearest command for a mistyped one."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            raise UserError(f'no command is called "{args[0]}"', did_you_mean(args[0], self.commands))
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 import torch
 import yaml
@@ -17,10 +19,14 @@ from harness.plan import make_plan
 from harness.store import RunDir
 from tests.toy_plugins import toy_suite
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FURTHER = (ROOT / "metrics" / "vbench" / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"```(\w+)\n(.*?)```", flags=re.DOTALL)
+BLOCKS = FENCE.findall(README)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
-LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
+SHELL = [text for language, text in (*BLOCKS, *FENCE.findall(FURTHER)) if language == "sh"]
+LINES = [line for text in SHELL for line in text.splitlines()]
 COMMANDS = [shlex.split(line, comments=True) for line in LINES if "mutoscope" in line]
 
 
@@ -33,8 +39,11 @@ def test_the_two_commands_are_the_set_up() -> None:
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_line_parses(words: list[str]) -> None:
     words = words[words.index("mutoscope") + 1 :]
-    command = cli.app.commands[words[0]]
-    with command.make_context(words[0], words[1:]) as context:
+    command: Any = cli.app.commands[words[0]]
+    given = words[1:]
+    if isinstance(command, click.Group):
+        command, given = command.commands[words[1]], words[2:]
+    with command.make_context(words[0], given) as context:
         assert context.params
     if words[0] == "run" and words[1] in suite.shipped():
         sets = [words[i + 1] for i, word in enumerate(words) if word == "--set"]

@@ -90,6 +90,8 @@ def _plugins() -> Iterator[Finding]:
 
 def _metrics() -> Iterator[Finding]:
     """Metrics that can run as they are; those that lack something that can be fetched or built are not a fault."""
+    from harness.features import fingerprint
+
     lacking: dict[str, list[str]] = {}
     for name in registry.metrics.names():
         try:
@@ -98,7 +100,7 @@ def _metrics() -> Iterator[Finding]:
             yield False, f"metric {name}: {error.problem} {error.remedy}"
             continue
         try:
-            kind.weights(kind.Config())
+            fingerprint(kind, kind.Config())  # reads its weights, and those of what it summarises
             yield True, f"metric {name}"
         except UserError as error:
             lacking.setdefault(error.remedy, []).append(name)

@@ -8,6 +8,17 @@ from typing import Any
 
 import click
 
+from harness.errors import UserError, did_you_mean
+
+
+class Commands(click.Group):
+    """Suggests the nearest command for a mistyped one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise UserError(f'no command is called "{args[0]}"', did_you_mean(args[0], self.commands))
+        return super().resolve_command(ctx, args)
+
 
 def split(_: Any, __: Any, text: str | None) -> tuple[str, ...]:
     """Click callback: words by comma."""
@@ -22,7 +33,7 @@ directory_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Commands)
 def weights() -> None:
     """Published weights of metrics: list, fetch, verify.
 
@@ -90,7 +101,7 @@ def weights_seed(group: str, **options: Any) -> None:
 # ---- workers ---------------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Commands)
 def workers() -> None:
     """Official implementations, each in an environment of its own.
 
@@ -131,7 +142,7 @@ def workers_remove(name: str) -> None:
 # ---- vbench ----------------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Commands)
 def vbench() -> None:
     """VBench's prompts, totals and result files.
 
@@ -198,7 +209,7 @@ def vbench_import(file: Path, out: Path) -> None:
 # ---- embedded --------------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=Commands)
 def embedded() -> None:
     """The small backbone that ships with Mutoscope."""
 

@@ -1,0 +1,252 @@
+"""Environments for official tools: described by an `environment.yaml`, built once with uv, found by their digest.
+
+about: the official VBench package          # one line, for `mutoscope workers`
+python: "3.11"
+requirements: requirements.txt              # pinned; relative to the yaml
+smoke: import vbench                        # must run in the finished environment
+variables: {NAME: value}                    # set in the worker's process
+gigabytes: 7                                # free space a build needs
+overrides: [iopath==0.1.10]                 # versions forced on dependencies that forbid them
+extras:                                     # optional layers on top
+  grit: {about: ..., requirements: grit.txt, flags: [--no-deps], smoke: import detectron2}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.cache import cache_folder
+from harness.errors import UserError, did_you_mean
+
+SHOWN = 15  # last lines of the log in an error
+Say = Callable[[str], None]
+
+
+class Extra(BaseModel):
+    """Further packages on top of the base, for those parts of the tool that need them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    about: str
+    requirements: str
+    smoke: str
+    flags: tuple[str, ...] = ()
+
+
+class Description(BaseModel):
+    """The content of an `environment.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    about: str
+    python: str
+    requirements: str
+    smoke: str
+    variables: dict[str, str] = Field(default_factory=dict)
+    gigabytes: float = 1.0
+    overrides: tuple[str, ...] = ()
+    build: tuple[str, ...] = ()
+    extras: dict[str, Extra] = Field(default_factory=dict)
+
+
+class Environment:
+    """One tool's environment. Another Python version or other requirements are another folder."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        self.name, self.file = name, file
+        self.description = _read(file)
+        self.root = cache_folder() / "workers"
+        self.folder = self.root / f"{name}@{self._digest()[:8]}"
+        self.log = self.folder.with_name(f"{self.folder.name}.log")
+        self.override = f"MUTOSCOPE_WORKER_{name.upper().replace('-', '_')}"
+
+    @property
+    def python(self) -> Path:
+        """The interpreter: that of a ready-made environment if `$MUTOSCOPE_WORKER_<NAME>` names one, else our own."""
+        if own := os.environ.get(self.override):
+            return Path(own)
+        return self.folder / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+    def status(self, extra: str = "") -> Literal["ready", "missing", "broken"]:
+        """Of the base or an extra. Broken: half-built, or its Python is gone."""
+        if os.environ.get(self.override):
+            return "ready" if os.access(self.python, os.X_OK) else "broken"
+        if not self.folder.exists():
+            return "missing"
+        if not (self._marker("").is_file() and os.access(self.python, os.X_OK)):
+            return "broken"
+        return "ready" if self._marker(extra).is_file() else "missing"
+
+    def require(self, extra: str = "") -> Path:
+        """The interpreter. Raises UserError, with the command that builds it, unless base and extra are ready."""
+        for layer in dict.fromkeys(("", extra)):
+            if (status := self.status(layer)) != "ready":
+                what = f"the {self.name} environment" + (f"'s {layer} packages" if layer else "")
+                whose = f" ({self.override}={self.python})" if os.environ.get(self.override) else ""
+                raise UserError(
+                    f"{what}: {status}{whose}",
+                    "build it with `mutoscope workers build "
+                    + " ".join([self.name, *([layer] if layer else [])])
+                    + "`",
+                )
+        return self.python
+
+    def build(self, extras: Sequence[str] = (), say: Say = print) -> None:
+        """Build what is not there yet; a second builder waits for the first.
+
+        Raises:
+            UserError: uv or space is missing, or a step failed; with the end of the log.
+        """
+        for extra in extras:
+            if extra not in self.description.extras:
+                raise UserError(f'{self.name} has no extra "{extra}"', did_you_mean(extra, self.description.extras))
+        uv = find_uv()
+        with self._alone(say):
+            if self.status() != "ready":
+                self._check_space()
+                shutil.rmtree(self.folder, ignore_errors=True)
+                self.log.unlink(missing_ok=True)
+                self._build_base(uv, say)
+            for extra in extras:
+                if self.status(extra) != "ready":
+                    layer = self.description.extras[extra]
+                    flags = ("--reinstall", *layer.flags)  # an interrupted installation looks complete to uv
+                    self._layer(uv, extra, layer.requirements, layer.smoke, flags, say)
+
+    def remove(self) -> int:
+        """Delete every environment of this name, also of earlier requirements; how many there were."""
+        folders = [path for path in self.root.glob(f"{self.name}@*") if path.is_dir()]
+        with self._alone(lambda _: None):
+            for folder in folders:
+                shutil.rmtree(folder)
+                folder.with_name(f"{folder.name}.log").unlink(missing_ok=True)
+        return len(folders)
+
+    # ---- building ------------------------------------------------------------------------------------------------
+
+    def _build_base(self, uv: Sequence[str], say: Say) -> None:
+        self.folder.mkdir(parents=True)
+        self._run([*uv, "venv", "--no-project", "--python", self.description.python, str(self.folder / "env")], say)
+        self._layer(uv, "", self.description.requirements, self.description.smoke, (), say)
+
+    def _layer(self, uv: Sequence[str], layer: str, pins: str, smoke: str, flags: Sequence[str], say: Say) -> None:
+        """Install, try, and only then mark as ready."""
+        install = [*uv, "pip", "install", "--python", str(self.python), "-r", str(self.file.parent / pins), *flags]
+        bounds = {"--overrides": self.description.overrides, "--build-constraints": self.description.build}
+        for flag, lines in bounds.items():
+            if lines:
+                file = self.folder / f"{flag.strip('-')}.txt"
+                file.write_text("\n".join(lines) + "\n")
+                install += [flag, str(file)]
+        self._run(install, say)
+        self._run([str(self.python), "-I", "-c", smoke], say)
+        marker = self._marker(layer)
+        marker.with_suffix(".tmp").write_text(json.dumps({"uv": _line([*uv, "--version"]), "smoke": smoke}) + "\n")
+        os.replace(marker.with_suffix(".tmp"), marker)
+
+    def _run(self, words: Sequence[str], say: Say) -> None:
+        """Run with all output in the log, line by line through `say` as well."""
+        say("$ " + " ".join(words))
+        variables = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONPATH")}
+        variables |= self.description.variables
+        with open(self.log, "a", encoding="utf-8") as log:
+            log.write("$ " + " ".join(words) + "\n")
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=variables,
+                cwd=self.folder,
+            )
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    log.write(line)
+                    log.flush()
+                    say(line.rstrip())
+                code = process.wait()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+        if code:
+            end = "".join(f"\n  | {line}" for line in self.log.read_text(encoding="utf-8").splitlines()[-SHOWN:])
+            raise UserError(f"building {self.name} failed with exit code {code}:{end}", f"the whole log: {self.log}")
+
+    @contextmanager
+    def _alone(self, say: Say) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.root / f"{self.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"waiting for another build of {self.name}")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self.root).free / 1e9
+        if free < self.description.gigabytes:
+            raise UserError(
+                f"{self.root}: {free:.1f} GB free, the {self.name} environment needs {self.description.gigabytes:g}",
+                "free some space, or set MUTOSCOPE_CACHE to a folder on a larger disk",
+            )
+
+    def _marker(self, layer: str) -> Path:
+        """Of the base, or of an extra with exactly these requirements."""
+        if not layer:
+            return self.folder / "ready.json"
+        requirements = (self.file.parent / self.description.extras[layer].requirements).read_bytes()
+        return self.folder / f"ready-{layer}-{hashlib.sha256(requirements).hexdigest()[:8]}.json"
+
+    def _digest(self) -> str:
+        """Of what the base is made of. Extras only add to it, so that one more does not mean building anew."""
+        requirements = (self.file.parent / self.description.requirements).read_bytes()
+        identity = [self.description.python, *self.description.overrides, *self.description.build]
+        return hashlib.sha256(json.dumps(identity).encode() + requirements).hexdigest()
+
+
+def find_uv() -> list[str]:
+    """The command words of uv. Raises UserError where there is none."""
+    if found := shutil.which("uv"):
+        return [found]
+    if not subprocess.run([sys.executable, "-m", "uv", "--version"], capture_output=True).returncode:
+        return [sys.executable, "-m", "uv"]
+    raise UserError("uv, which builds environments for official tools, is not installed", "pip install uv")
+
+
+def _line(words: Sequence[str]) -> str:
+    return subprocess.run(words, capture_output=True, text=True).stdout.strip()
+
+
+def _read(file: Path) -> Description:
+    try:
+        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return Description.model_validate(content)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}", "check the path") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: is not YAML: {' '.join(str(error).split())}", "correct it") from error
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(map(str, wrong["loc"])) or "its content"
+        raise UserError(
+            f"{file}: {where}: {wrong['msg']}", "what may stand there: metrics/workers/environment.py"
+        ) from error
