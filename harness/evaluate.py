@@ -79,7 +79,7 @@ def score_clips(
         for row in judge.rows.values()
         if row["error"]
     ]
-    return failed, work.seen
+    return failed, len(work.read)
 
 
 def build(spec: MetricSpec) -> Metric:
@@ -124,23 +124,32 @@ class _Evaluation:
     store: FeatureStore
     whole: bool
     report: Report
-    seen: int = 0
-    done: int = 0
+    active: Sequence[_Judge] = ()
+    read: set[str] = field(default_factory=set)
     unread: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
         whole_set = set_digest(self.clips)
-        for judge in self.level("clip"):
-            self.skip(judge)
-        sets = [judge for judge in self.level("set") if self.whole and WHOLE not in judge.rows]
-        for judge in sets:
-            judge.metric.reset()
-        for group in sample_groups(self.clips) if self.level("samples") else ([clip] for clip in self.clips):
-            self.score_group(group, sets)
         everything = Clip(WHOLE, Path(), whole_set)
-        note = f"{len(self.unread)} clips could not be read" if self.unread else ""
-        for judge in sets:
-            judge.add([row_of(judge.spec, everything, judge.metric.compute, note)])
+        phases = self.phases()
+        for number, self.active in enumerate(phases):
+            for judge in self.level("clip"):
+                self.skip(judge)
+            sets = [judge for judge in self.level("set") if self.whole and WHOLE not in judge.rows]
+            for judge in sets:
+                judge.metric.reset()
+            done = number * len(self.clips)
+            for group in sample_groups(self.clips) if self.level("samples") else ([clip] for clip in self.clips):
+                self.score_group(group, sets)
+                done += len(group)
+                self.report(done, len(phases) * len(self.clips))
+            note = f"{len(self.unread)} clips could not be read" if self.unread else ""
+            for judge in sets:
+                judge.add([row_of(judge.spec, everything, judge.metric.compute, note)])
+            for judge in self.active:
+                if judge.metric.alone:
+                    judge.metric.close()
+        self.active = self.judges
         rows = {judge.spec.name: list(judge.rows.values()) for judge in self.judges}
         for judge in self.level("summary") if self.whole else ():
             inputs = {name: rows[name] for name in judge.metric.inputs if name in rows}
@@ -148,8 +157,13 @@ class _Evaluation:
         for judge in self.judges:
             judge.finish([clip.id for clip in self.clips] if judge.spec.level in {"clip", "samples"} else [WHOLE])
 
+    def phases(self) -> list[list[_Judge]]:
+        """Metrics that share each clip's decoding, then one by one those that would not fit beside others."""
+        together = [judge for judge in self.judges if not judge.metric.alone]
+        return [together] * bool(together) + [[judge] for judge in self.judges if judge.metric.alone]
+
     def level(self, *names: str) -> list[_Judge]:
-        return [judge for judge in self.judges if judge.spec.level in names]
+        return [judge for judge in self.active if judge.spec.level in names]
 
     def score_group(self, group: Sequence[Clip], sets: Sequence[_Judge]) -> None:
         """All that is missing of one prompt's samples."""
@@ -157,7 +171,8 @@ class _Evaluation:
         together = [judge for judge in self.level("samples") if any(clip.id not in judge.rows for clip in group)]
         for clip in group:
             todo = [judge for judge in self.level("clip") if clip.id not in judge.rows]
-            self.seen += bool(todo or sets or together)
+            if todo or sets or together:
+                self.read.add(clip.id)
             if todo or sets:
                 announced = _announced([judge.metric for judge in (*todo, *together)], clip)
                 with self.store.open(clip, announced) as features:
@@ -165,8 +180,6 @@ class _Evaluation:
                         judge.add([_score(judge, clip, features)])
                     self.unread.update(_take_in([judge.metric for judge in sets], clip, features))
                     opened[clip.id] = features
-            self.done += 1
-            self.report(self.done, len(self.clips))
         for judge in together:
             judge.add(self.score_together(judge, group, opened))
 

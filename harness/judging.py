@@ -150,6 +150,11 @@ class Metric(ABC):
     def __init__(self, config: Any) -> None:
         self.config = config
 
+    @property
+    def alone(self) -> bool:
+        """Holds so much memory, in a process of its own, that it goes through the clips by itself, then is closed."""
+        return False
+
     @classmethod
     def weights(cls, config: Any) -> tuple[Path, ...]:
         """Files whose bytes decide the score; they enter the fingerprint. Raises UserError, with the command that gets

@@ -232,3 +232,22 @@ def test_a_summary_of_other_evaluators_is_another_evaluator(monkeypatch: pytest.
     (before,) = specs("fam/total")
     monkeypatch.setattr(Bright, "version", 2)
     assert specs("fam/total")[0].fingerprint != before.fingerprint
+
+
+def test_what_needs_the_memory_goes_by_itself_and_is_closed_before_the_next(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[str] = []
+    for kind in (Bright, Closed):
+        monkeypatch.setattr(kind, "alone", True)
+        score = kind.score
+        monkeypatch.setattr(kind, "score", lambda self, *given, s=score: log.append(self.name) or s(self, *given))  # type: ignore[misc]
+        monkeypatch.setattr(kind, "close", lambda self: log.append(f"{self.name} closed"))
+    told: list[tuple[int, int]] = []
+    wanted = specs("fam/bright", "fam/best", "fam/closed")
+    failed, seen = score_clips(clips, wanted, tmp_path / "s", True, lambda done, of: told.append((done, of)))
+    assert (failed, seen) == ([], 8)
+    assert log[:10] == ["fam/bright"] * 7 + ["fam/bright closed"] + ["fam/closed"] * 2
+    assert log[15:17] == ["fam/closed", "fam/closed closed"]
+    assert told[-1] == (24, 24)
+    assert run(clips, tmp_path / "s", "fam/best", "fam/bright") == run(clips, tmp_path / "t", "fam/best", "fam/bright")

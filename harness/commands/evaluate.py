@@ -67,7 +67,7 @@ def evaluate_folder(request: Request) -> int:
             specs,
             out / "scores",
             request.shard is None,
-            lambda done, _: bars.update(task, completed=done),
+            lambda done, of: bars.update(task, completed=done, total=of),
             cache,
             shards,
         )

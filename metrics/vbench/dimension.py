@@ -57,8 +57,16 @@ class Dimension(Metric):
             return "native" if cls.native else "official"
         return config.backend
 
+    @property
+    def alone(self) -> bool:
+        return self.engine(self.config) == "official"
+
     @classmethod
     def weights(cls, config: VBenchOptions) -> tuple[Path, ...]:
+        if cls.engine(config) == "official":
+            from metrics.vbench.official import require_environment
+
+            require_environment(cls.dimension)
         return require(cls.dimension, cls.engine(config), config.weights, config.unofficial_weights)
 
     @classmethod
@@ -67,6 +75,8 @@ class Dimension(Metric):
             return "VBench defines it for its own prompts only"
         if config.backend == "native" and not cls.native:
             return "it has no native engine"
+        if config.precision == "fast" and cls.engine(config) == "official":
+            return "the official package has no fast mode"
         return ""
 
     @classmethod

@@ -56,6 +56,17 @@ def folder(tmp_path: Path) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As in the process that is killed: the number of threads may change a last digit."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def write_gif(path: Path, frames: np.ndarray) -> None:
     from PIL import Image
 
@@ -105,7 +116,7 @@ def test_a_killed_run_goes_on_and_looks_at_no_finished_clip_again(
         shutil.copy(folder / "it's.mp4", folder / f"more {number}.mp4")
     process = subprocess.Popen(
         [sys.executable, "-m", "harness.cli", *words(folder, weights, killed, CHEAP)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     for _ in wait(process):
         if len(found := rows(killed)) == 2 and all(len(of) > 1 for of in found.values()):
@@ -169,7 +180,8 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(
         assert not (tmp_path / "went off").exists()
 
 
-def test_both_engines_are_one_evaluator_and_fast_is_another(tmp_path: Path) -> None:
+def test_both_engines_are_one_evaluator_and_fast_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUTOSCOPE_WORKER_VBENCH", sys.executable)  # stands for an environment that is built
     write_all(tmp_path, ["imaging_quality"], seed=0)
 
     def of(**more: Any) -> str:
