@@ -112,6 +112,10 @@ def find_clips(folder: Path, prompts: Path | None, standard: bool, console: Cons
         name = path.relative_to(folder).as_posix()
         row = dict(known.get(name, {}))
         clips.append(Clip(name, path, file_digest(path), row.pop("prompt", None), None, row))
+    if standard:
+        from metrics.vbench.layout import by_prompt
+
+        return by_prompt(clips)
     return clips
 
 

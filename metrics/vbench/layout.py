@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.api import Clip, UserError
@@ -79,6 +80,31 @@ def survey(folder: Path, prompts: Sequence[Entry] | None = None) -> Layout:
         raise UserError(f"{folder}: no file is called like a clip of VBench's prompts", expected)
     taken = {clip.path for clip in clips}
     return Layout(tuple(clips), tuple(missing), tuple(path.name for path in files.values() if path not in taken))
+
+
+def by_prompt(clips: Sequence[Clip]) -> list[Clip]:
+    """Clips with prompts from metadata as samples of the official prompts: the k-th one of a prompt is its sample k.
+
+    What the metadata says itself (`dimensions`, `sample`) stays. Clips of other prompts are returned as they are.
+
+    Raises:
+        UserError: none of the prompts is an official one.
+    """
+    entries = {entry.prompt: entry for entry in official_prompts()}
+    counts = Counter(clip.prompt for clip in clips if clip.prompt in entries)
+    if not counts:
+        raise UserError(
+            "none of the clips has a prompt of VBench's", "see mutoscope vbench prompts, or use --mode custom"
+        )
+    seen: Counter[str] = Counter()
+    found = []
+    for clip in clips:
+        if clip.prompt in entries and "dimensions" not in clip.meta:
+            meta = sample_meta(entries[clip.prompt], seen[clip.prompt], counts[clip.prompt])
+            seen[clip.prompt] += 1
+            clip = replace(clip, meta={**clip.meta, **meta})
+        found.append(clip)
+    return found
 
 
 def clip_name(prompt: str, sample: int, suffix: str = ".mp4") -> str:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from harness import video
+from harness.api import Clip
 from harness.errors import UserError
 from harness.store import file_digest
-from metrics.vbench.layout import clip_name, find_official, survey
+from metrics.vbench.layout import by_prompt, clip_name, find_official, survey
 from metrics.vbench.prompts import Entry, choose
 
 CAFE = Entry('a "café" named O\'Brien, 5 % off; $HOME-3', ("scene",), {"scene": {"scene": {"scene": "café"}}})
@@ -118,3 +119,23 @@ def test_a_clip_of_two_frames_in_a_folder_with_quotes(tmp_path: Path) -> None:
     shutil.move(folder / "x.mp4", folder / names(CAFE, 0)[0])
     (clip,) = survey(folder, [CAFE]).clips
     assert video.read(clip.path).frames.shape == (2, 48, 64, 3)
+
+
+def test_prompts_of_metadata_are_looked_up_and_samples_counted(tmp_path: Path) -> None:
+    first, second = (entry.prompt for entry in choose()[:2])
+    texts = [first, second, first, "a prompt of my own"]
+    clips = [Clip(f"{number}.mp4", tmp_path, "0", text, None, {"note": number}) for number, text in enumerate(texts)]
+    found = by_prompt(clips)
+    assert [clip.meta.get("sample") for clip in found] == [0, 0, 1, None]
+    assert found[2].meta == {
+        "note": 2,
+        "dimensions": list(choose()[0].dimensions),
+        "auxiliary_info": dict(choose()[0].auxiliary_info),
+        "sample": 1,
+        "samples": 2,
+    }
+    assert found[3] == clips[3]
+    own = Clip("own.mp4", tmp_path, "0", first, None, {"dimensions": ["scene"], "sample": 4})
+    assert by_prompt([own]) == [own]
+    with pytest.raises(UserError, match="none of the clips has a prompt of VBench's"):
+        by_prompt(clips[3:])
