@@ -155,7 +155,7 @@ class _Evaluation:
             inputs = {name: rows[name] for name in judge.metric.inputs if name in rows}
             judge.add([row_of(judge.spec, everything, partial(judge.metric.summarise, inputs))])
         for judge in self.judges:
-            judge.finish([clip.id for clip in self.clips] if judge.spec.level in {"clip", "samples"} else [WHOLE])
+            judge.finish([clip.id for clip in self.clips] if judge.spec.per_clip else [WHOLE])
 
     def phases(self) -> list[list[_Judge]]:
         """Metrics that share each clip's decoding, then one by one those that would not fit beside others."""

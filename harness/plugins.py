@@ -32,6 +32,11 @@ class MetricSpec:
     warning: str = ""
 
     @property
+    def per_clip(self) -> bool:
+        """A row for every clip; otherwise one for all of them."""
+        return self.level in {"clip", "samples"}
+
+    @property
     def id(self) -> str:
         return f"{self.name}@{self.fingerprint[:8]}"
 

@@ -34,8 +34,8 @@ def progress(plan: Plan, cell: Cell) -> Progress:
     for spec in plan.metrics:
         rows = read_jsonl(run / "scores" / f"{spec.id}.jsonl")
         good = {row["clip"] for row in rows if not row["error"]}
-        scored += len(good & ids) if spec.level == "clip" else int("*" in good)
-    wanted = sum(len(ids) if spec.level == "clip" else int(plan.wanted == len(plan.prompts)) for spec in plan.metrics)
+        scored += len(good & ids) if spec.per_clip else int("*" in good)
+    wanted = sum(len(ids) if spec.per_clip else int(plan.wanted == len(plan.prompts)) for spec in plan.metrics)
     log = read_jsonl(run / "train" / "metrics.jsonl")
     used = [row["evals"] if budget.evaluations else row["step"] + 1 for row in log]
     done_training = wanted_training if trained else min(wanted_training, max(used, default=0))

@@ -191,7 +191,7 @@ def _mean(rows: Mapping[str, Any], spec: MetricSpec) -> tuple[str, str, str]:
     from harness import stats
 
     values = [row["value"] for row in rows.values() if row["value"] is not None]
-    if spec.level in {"set", "summary"} or not values:
+    if not spec.per_clip or not values:
         return _cell(rows.get("*")), "", ""
     of = stats.estimate(values)
     interval = "" if math.isnan(of.low) else f"± {(of.high - of.low) / 2:.4f}"

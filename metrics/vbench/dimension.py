@@ -63,11 +63,12 @@ class Dimension(Metric):
 
     @classmethod
     def weights(cls, config: VBenchOptions) -> tuple[Path, ...]:
+        paths = require(cls.dimension, cls.engine(config), config.weights, config.unofficial_weights)
         if cls.engine(config) == "official":
             from metrics.vbench.official import require_environment
 
             require_environment(cls.dimension)
-        return require(cls.dimension, cls.engine(config), config.weights, config.unofficial_weights)
+        return paths
 
     @classmethod
     def excluded(cls, config: VBenchOptions) -> str:
