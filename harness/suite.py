@@ -78,7 +78,7 @@ class Suite(Options):
     @field_validator("metrics", mode="before")
     @classmethod
     def _metric_names(cls, value: Any) -> Any:
-        return [{"name": item} if isinstance(item, str) else item for item in value]
+        return _named_items(value)
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -109,5 +109,25 @@ def load(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> Suite
         if name_or_path not in shipped():
             raise UserError(f'no suite is called "{name_or_path}"', did_you_mean(name_or_path, shipped()))
         path = shipped()[name_or_path]
-    data = {"name": path.stem, **load_yaml(path)}
-    return validate(Suite, merge(data, overrides or {}), "")
+    data, over = {"name": path.stem, **load_yaml(path)}, dict(overrides or {})
+    if isinstance(over.get("metrics"), Mapping):
+        over["metrics"] = _changed(_named_items(data.get("metrics", [])), over["metrics"])
+    return validate(Suite, merge(data, over), "")
+
+
+def _named_items(value: Any) -> Any:
+    """A list of names, or mappings with a name, with all of them as mappings; anything else as it is, to be refused."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return [{"name": item} if isinstance(item, str) else item for item in value]
+
+
+def _changed(items: list[dict[str, Any]], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The suite's metrics after `--set metrics.NAME.option=value`; NAME is as the suite lists it."""
+    listed = [item.get("name", "") for item in items]
+    for name, values in options.items():
+        if name not in listed:
+            raise UserError(f'--set metrics.{name}: the suite lists no "{name}"', did_you_mean(name, listed))
+        if not isinstance(values, Mapping):
+            raise UserError(f"--set metrics.{name}: expected an option", f"for example metrics.{name}.device=cpu")
+    return [merge(item, options.get(item.get("name", ""), {})) for item in items]

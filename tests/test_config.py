@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from harness import config, suite
 from harness.errors import UserError
@@ -80,3 +83,23 @@ def test_the_digest_ignores_rows_seeds_and_prose_and_nothing_else() -> None:
 def test_digest_is_pinned() -> None:
     assert config.digest({"b": 1, "a": [1.5, "é"]}) == config.digest({"a": [1.5, "é"], "b": 1})
     assert config.digest({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
+
+
+def test_set_reaches_the_options_of_a_listed_metric(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, "metrics": ["m", {"name": "vbench", "protocol": "standard"}]}))
+    changed = suite.load(str(path), config.parse_sets(["metrics.vbench.device=cpu", "metrics.m.level=2"])).metrics
+    assert changed == (
+        {"name": "m", "level": 2},
+        {"name": "vbench", "protocol": "standard", "device": "cpu"},
+    )
+    for bad, said in (("metrics.vbnch.device=cpu", 'lists no "vbnch"'), ("metrics.m=2", "expected an option")):
+        with pytest.raises(UserError, match=said):
+            suite.load(str(path), config.parse_sets([bad]))
+
+
+def test_metrics_as_a_mapping_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, "metrics": {"m": {"level": 2}}}))
+    with pytest.raises(UserError, match="metrics"):
+        suite.load(str(path))
