@@ -152,6 +152,30 @@ def board(suite: str | None, runs: Path, markdown: bool, parts: bool, picture: P
 
 
 @app.command()
+@click.argument("rows", nargs=-1, required=True)
+@click.option("--suite", help="Suite, or suite@digest [default: the newest].")
+@runs_option
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the page and tables [default: in the suite's]."
+)
+@click.option("--inline", is_flag=True, help="One self-contained page, to send; otherwise clips lie beside it.")
+@click.option("--top", type=click.IntRange(min=0), default=8, show_default=True, help="Prompts to list here.")
+def compare(rows: Sequence[str], suite: str | None, runs: Path, out: Path | None, inline: bool, top: int) -> None:
+    """Hold rows of a leaderboard against the first one named: paired differences, and the clips side by side.
+
+    Prints every metric's difference with its interval and p, then the prompts on which the rows disagree most, and
+    writes compare.html (players on one clock: step, loop, speed, difference of two clips) and two CSV tables.
+
+    \b
+    mutoscope compare base tqd
+    mutoscope compare dmd dmd+tr avd --suite quick --inline --out to_send/
+    """
+    from harness.commands.results import compare_rows
+
+    compare_rows(rows, suite, runs, out, inline, top)
+
+
+@app.command()
 @click.argument("suite", required=False)
 @runs_option
 @tracking_option

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.stats import LEVEL
+from leaderboards.compare import Comparison
 from leaderboards.notes import notes
 from leaderboards.rank import Leaderboard
 from leaderboards.read import Column, Entry
@@ -22,6 +23,10 @@ COSTS = (
     ("evaluate_s", "evaluate s"),
     ("nfe", "NFE/clip"),
     ("peak_gib", "peak GiB"),
+)
+COMPARED = (
+    "Difference: row minus the first one named, paired on the clips both have; interval and p resample prompts, p Holm "
+    "is corrected over all lines with a direction. Disagreement: spread between rows in units of each metric's spread."
 )
 LEGEND = (
     f"mean ±half-width of its {LEVEL:.0%} interval over prompts. #rank: rows that share it are not significantly "
@@ -45,6 +50,48 @@ def render(board: Leaderboard, console: Console, parts: bool = False) -> None:
     console.print(_cost(board))
     for line in (LEGEND, *notes(board)):
         console.print(Text(f"· {line}", style="dim"))
+
+
+def render_comparison(found: Comparison, console: Console, top: int) -> None:
+    """Print paired differences metric by metric, then the `top` prompts on which the rows disagree most."""
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    reference = found.labels[0]
+    console.print(Text(f"{', '.join(found.labels[1:])} against {reference}  ·  {found.board.name}", style="bold"))
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for head in ("metric", "row"):
+        shown.add_column(head, no_wrap=True)
+    for head in ("mean", reference, "difference", f"{LEVEL:.0%} interval", "p", "p Holm", "n"):
+        shown.add_column(Text(head), justify="right", no_wrap=True)
+    for gap in found.gaps:
+        d = gap.difference
+        style = {True: "green", False: "red", None: ""}[gap.better]
+        interval = f"{d.low:+.3g} .. {d.high:+.3g}" if math.isfinite(d.low) else "too few prompts"
+        p = ("", "") if gap.metric.higher_is_better is None else (f"{d.p:.3g}", f"{gap.p_holm:.3g}")
+        cells = (f"{gap.mean:.4g}", f"{gap.reference_mean:.4g}", f"{d.mean:+.3g}", interval, *p, str(d.n))
+        name = f"{gap.metric.key} {gap.metric.arrow}".strip()
+        shown.add_row(Text(name), Text(gap.row), *(Text(cell, style=style) for cell in cells))
+    console.print(shown)
+    if top:
+        console.print(_disagreements(found, top))
+    console.print(Text(COMPARED, style="dim"))
+
+
+def _disagreements(found: Comparison, top: int) -> Table:
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, title="most disagreement", title_justify="left", title_style="bold")
+    shown.add_column("", justify="right", no_wrap=True)
+    shown.add_column("prompt", overflow="fold", max_width=56)
+    columns = [column for column in found.columns if column.per_clip and column.higher_is_better is not None]
+    for column in columns:
+        shown.add_column(Text(_heading(column)), justify="right", no_wrap=True, vertical="bottom")
+    for prompt in found.prompts[:top]:
+        cells = ["  ".join(_plain(prompt.scores[label][c.key]) for label in found.labels) for c in columns]
+        shown.add_row(f"{prompt.disagreement:.2f}", Text(prompt.text), *cells)
+    return shown
+
+
+def _plain(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.3f}"
 
 
 def markdown(board: Leaderboard) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -46,6 +47,20 @@ def show_board(suite: str | None, runs: Path, markdown: bool, parts: bool, pictu
         print(show.markdown(rank.table(folder)))
     else:
         show_suite(folder, Console(), parts)
+
+
+def compare_rows(rows: Sequence[str], suite: str | None, runs: Path, out: Path | None, inline: bool, top: int) -> None:
+    """Differences on the terminal; the page and two tables in a folder."""
+    from leaderboards import compare, compare_page, rank, show
+
+    folder = find_suite(suite, runs)
+    found = compare.compare(rank.table(folder), rows)
+    console = Console()
+    show.render_comparison(found, console, top)
+    out = out or folder / "compare" / "-vs-".join(row.replace("/", "-") for row in rows)
+    page = compare_page.write_page(found, out, inline)
+    compare.write_csv(found, out)
+    console.print(f"side by side  {page}", highlight=False, soft_wrap=True)
 
 
 def publish_suite(folder: Path, tracking_uri: str | None, console: Console) -> None:
