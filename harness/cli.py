@@ -178,6 +178,29 @@ def compare(rows: Sequence[str], suite: str | None, runs: Path, out: Path | None
 @app.command()
 @click.argument("suite", required=False)
 @runs_option
+@click.option("--site", type=click.Path(path_type=Path), help="Folder for a static site that opens from disk.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Every number, one line per row and metric.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="The tables and what to be wary of.")
+@click.option("--latex", type=click.Path(path_type=Path), help="A booktabs table of the complete rows.")
+@plugin_option
+def export(suite: str | None, runs: Path, site: Path | None, plugins: Sequence[str], **files: Path | None) -> None:
+    """Write a leaderboard as files to send [default: the newest suite].
+
+    \b
+    mutoscope export quick --site site/
+    mutoscope export quick --latex table.tex --csv scores.csv
+    """
+    from harness import registry
+    from harness.commands.results import export_suite
+
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+    export_suite(suite, runs, site, files)
+
+
+@app.command()
+@click.argument("suite", required=False)
+@runs_option
 @tracking_option
 def publish(suite: str | None, runs: Path, tracking_uri: str | None) -> None:
     """Write run directories to MLflow [default: every suite]. Publishing again changes nothing."""

@@ -179,7 +179,9 @@ def _page(found: Comparison, cards: str, note: str) -> str:
     title = f"{others} against {reference}"
     small = " small" if clip["width"] <= SMALL else ""
     width = min(60, 13 * len(found.labels) + 4)
-    style, script = ((WEB / f"compare.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    style, player, script = (
+        (WEB / name).read_text(encoding="utf-8") for name in ("page.css", "player.js", "compare.js")
+    )
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>
 <meta name="viewport" content="width=device-width"><style>{style}</style></head>
 <body class="page{small}" data-fps="{clip["fps"]:g}" data-frames="{clip["frames"]}"
@@ -202,5 +204,5 @@ and p resample prompts. Keys: <kbd>space</kbd> play, <kbd>←</kbd> <kbd>→</kb
 <label>&ensp;find <input id="find" type="search" placeholder="words of the prompt"></label>
 <span id="count" class="dim"></span></p>
 <div id="prompts">{cards}</div></main>
-<script>{script}</script></body></html>
+<script>{player}{script}</script></body></html>
 """

@@ -128,6 +128,43 @@ def paired(board: Leaderboard, reference: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
+def wins(contest: Contest, higher_is_better: bool) -> NDArray[np.float64]:
+    """Share of prompts on which row i beats row j, ties counting half: `[K, K]`, NaN on the diagonal.
+
+    A prompt's clips count together (their mean difference), over those that both rows have.
+    """
+    gaps = contest.scores[:, None] - contest.scores[None]  # [K, K, P, S]
+    present = np.isfinite(gaps)
+    sign = np.sign(np.where(present, gaps, 0.0).sum(axis=3)) * (1 if higher_is_better else -1)
+    common = present.any(axis=3)
+    points = np.where(common, (sign + 1) / 2, 0.0).sum(axis=2)
+    with np.errstate(invalid="ignore"):
+        share: NDArray[np.float64] = points / common.sum(axis=2)
+    share[np.diag_indices(len(share))] = np.nan
+    return share
+
+
+def pareto(board: Leaderboard, column: Column, cost: str) -> tuple[str, ...]:
+    """Labels of the complete rows that no other one beats: none costs at most as much and scores at least as well,
+    and one of the two strictly better. Means are compared; cheapest first.
+
+    Args:
+        cost: a key of `Entry.cost`, such as "nfe" or "generate_s"; rows without it take no part.
+    """
+    sign = 1 if column.higher_is_better else -1
+    points = {
+        entry.label: (entry.cost[cost], -sign * board.values[entry.label, column.key].estimate.mean)
+        for entry in board.entries
+        if entry.complete and cost in entry.cost and board.values[entry.label, column.key].estimate.n
+    }
+    front = [
+        label
+        for label, own in points.items()
+        if not any(other != own and other[0] <= own[0] and other[1] <= own[1] for other in points.values())
+    ]
+    return tuple(sorted(front, key=lambda label: points[label]))
+
+
 def frame(board: Leaderboard) -> pd.DataFrame:
     """Long form, one line per row x metric, then one per part (`metric.part`, mean and n only)."""
     out: list[dict[str, Any]] = []

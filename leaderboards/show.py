@@ -104,6 +104,44 @@ def markdown(board: Leaderboard) -> str:
     return "\n".join(lines) + "\n"
 
 
+def latex(board: Leaderboard) -> str:
+    """A `booktabs` table of the complete rows: mean with the half-width of its interval, best ranks bold."""
+    columns = [column for column in board.columns if column.higher_is_better is not None]
+    heads = " & ".join(_tex(f"{c.key.split('/')[-1].replace('_', ' ')}") + _TEX_ARROWS[c.arrow] for c in columns)
+    lines = [
+        f"% {headline(board)}",
+        f"% {LEGEND}",
+        "\\begin{tabular}{l" + "r" * len(columns) + "}",
+        "\\toprule",
+        f"method & {heads} \\\\",
+        "\\midrule",
+    ]
+    for entry in board.entries:
+        if entry.complete:
+            cells = " & ".join(_tex_cell(board, column, entry) for column in columns)
+            lines.append(f"{_tex(entry.label)} & {cells} \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+_TEX_ARROWS = {"↑": " $\\uparrow$", "↓": " $\\downarrow$", "": ""}
+_TEX_SPECIAL = {**{c: f"\\{c}" for c in "&%$#_{}"}, "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX_SPECIAL.get(c, "\\textbackslash{}" if c == "\\" else c) for c in text)
+
+
+def _tex_cell(board: Leaderboard, column: Column, entry: Entry) -> str:
+    e = board.values[entry.label, column.key].estimate
+    if not e.n:
+        return "--"
+    digits = decimals(board, column)
+    mean = f"{e.mean:.{digits}f}"
+    mean = f"\\mathbf{{{mean}}}" if is_best(board, column, entry) else mean
+    half = f" \\pm {(e.high - e.low) / 2:.{digits}f}" if e.high > e.low else ""
+    return f"${mean}{half}$"
+
+
 # ---- texts shared by all forms ----------------------------------------------------------------------------------
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
+from harness import registry
 from harness.errors import UserError, did_you_mean
-from harness.store import read_json, suite_dirs
+from harness.store import read_json, suite_dirs, write_text
 
 DEFAULT_SERVER = "http://127.0.0.1:5000"
 
@@ -47,6 +50,37 @@ def show_board(suite: str | None, runs: Path, markdown: bool, parts: bool, pictu
         print(show.markdown(rank.table(folder)))
     else:
         show_suite(folder, Console(), parts)
+
+
+def export_suite(suite: str | None, runs: Path, site: Path | None, files: Mapping[str, Path | None]) -> None:
+    """Files to send; `files`: csv, markdown and latex."""
+    from leaderboards import rank, show
+
+    if site is None and not any(files.values()):
+        raise UserError("nothing to export", "say what: --site DIR, --csv FILE, --markdown FILE or --latex FILE")
+    board = rank.table(find_suite(suite, runs))
+    makers = {"csv": lambda: rank.frame(board).to_csv(index=False), "markdown": lambda: show.markdown(board)}
+    makers["latex"] = lambda: show.latex(board)
+    written = []
+    for kind, path in files.items():
+        if path is not None:
+            write_text(path, makers[kind]())
+            written.append(path)
+    if site is not None:
+        from leaderboards.site import write_site
+
+        written.append(write_site(board, site, _explanations(column.name for column in board.columns)))
+    for path in written:
+        Console().print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def _explanations(names: Iterable[str]) -> dict[str, str]:
+    """What metrics say of themselves; those of plugins that are not here have nothing to say."""
+    found = {}
+    for name in names:
+        with suppress(UserError):
+            found[name] = inspect.cleandoc(registry.metrics.get(name).__doc__ or "")
+    return found
 
 
 def compare_rows(rows: Sequence[str], suite: str | None, runs: Path, out: Path | None, inline: bool, top: int) -> None:

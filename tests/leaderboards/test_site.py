@@ -1,0 +1,184 @@
+"""A leaderboard as files: what the pages say, that nothing is missing or fetched, and the numbers behind the plots."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+
+from harness import cli
+from leaderboards import plots
+from leaderboards.rank import Contest, Leaderboard, pareto, table, wins
+from leaderboards.show import latex
+from leaderboards.site import write_site
+from tests.leaderboards.runs import M, write_cell, write_suite
+
+UP, DOWN = M("toy/up"), M("toy/down", higher_is_better=False, range=(0.0, 9.0))
+THIRD, SIZE = M("toy/third"), M("toy/size", higher_is_better=None, unit="px")
+N = 12
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Leaderboard:
+    """good beats bad by far; a row with a hostile name is partial."""
+    folder = write_suite(tmp_path_factory.mktemp("runs"), ["bad", "good+1", "odd <i>&"], [UP, DOWN, THIRD, SIZE], N)
+    line = [0.01 * i for i in range(N)]
+    for row, gain in (("bad", 0.0), ("good+1", 0.4)):
+        values = {
+            UP: [x + gain for x in line], DOWN: [2 - gain + x for x in line], THIRD: [0.5 + gain - x for x in line],
+            SIZE: line,
+        }  # fmt: skip
+        write_cell(folder, row, values, video=True)
+    write_cell(folder, "odd <i>&", {UP: [0.3, None], DOWN: [1.0, 1.0], THIRD: [0.1, 0.1], SIZE: [0.1, 0.1]}, video=True)
+    return table(folder)
+
+
+@pytest.fixture(scope="module")
+def site(board: Leaderboard, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    assert write_site(board, folder, {"toy/up": "How far up <it> goes."}) == folder / "index.html"
+    return folder
+
+
+class Reader(HTMLParser):
+    """Addresses that a page refers to, and whether its tags are balanced."""
+
+    VOID = {"meta", "link", "input", "br", "img", "line", "circle", "polyline", "polygon"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value for name, value in attrs if name in {"href", "src", "data-src"} and value]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            while self.open.pop() != tag:
+                pass
+
+
+def test_every_page_is_whole_and_everything_it_names_is_there(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) == 1 + 3 + N
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        read = Reader(text)
+        assert read.open == [], page
+        assert "://" not in text.replace("http://www.w3.org", ""), page  # no request leaves the folder
+        for address in read.addresses:
+            parts = urlsplit(address)
+            assert not parts.netloc
+            assert (page.parent / unquote(parts.path)).is_file(), f"{page.name} names {address}"
+    assert len(list((site / "media").rglob("*.mp4"))) == 2 * N + 2
+
+
+def test_the_table_has_the_boards_numbers(board: Leaderboard, site: Path) -> None:
+    text = (site / "index.html").read_text(encoding="utf-8")
+    rows = re.findall(r"<tr data-complete=.*?</tr>", text)
+    assert ["partial" in row for row in rows] == [False, False, True]
+    value = board.values["good+1", "toy/up"].estimate
+    assert f'data-value="{value.mean:.9g}"' in rows[0]
+    assert f"±{(value.high - value.low) / 2:.3f}" in rows[0]
+    assert '<sup title="rank; equal ranks are not shown to differ">2</sup>' in rows[1]  # bad
+    assert "How far up &lt;it&gt; goes." in text
+    assert "odd &lt;i&gt;&amp;" in text
+    assert "<i>&" not in text
+
+
+def test_exporting_again_changes_nothing(board: Leaderboard, site: Path) -> None:
+    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    write_site(board, site, {"toy/up": "How far up <it> goes."})
+    assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
+
+
+def test_wins_count_prompts_and_ties_half() -> None:
+    scores = np.array([[[1.0], [2.0], [3.0], [np.nan]], [[0.0], [2.0], [4.0], [9.0]]])
+    contest = Contest(("a", "b"), scores, np.ones((2, 2)))
+    assert wins(contest, True) == pytest.approx(np.array([[np.nan, 0.5], [0.5, np.nan]]), nan_ok=True)
+    contest = Contest(("a", "b"), np.array([[[1.0], [2.0]], [[0.0], [2.0]]]), np.ones((2, 2)))
+    assert wins(contest, True)[0, 1] == 0.75
+    assert wins(contest, False)[0, 1] == 0.25
+
+
+def test_a_prompts_samples_count_together() -> None:
+    scores = np.array([[[1.0, 0.0]], [[0.4, 0.4]]])  # one prompt, two seeds: 1.0 against 0.8 in all
+    assert wins(Contest(("a", "b"), scores, np.ones((2, 2))), True)[0, 1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("nfe", "up", "front"),
+    [
+        ([4, 50, 8], [0.2, 0.9, 0.5], ["a", "c", "b"]),
+        ([4, 50, 8], [0.2, 0.9, 0.1], ["a", "b"]),
+        ([4, 50, 50], [0.95, 0.9, 0.1], ["a"]),
+        ([4, 4, 8], [0.3, 0.3, 0.1], ["a", "b"]),  # equal points do not beat each other
+    ],
+)
+def test_pareto_front(nfe: list[int], up: list[float], front: list[str], tmp_path: Path) -> None:
+    folder = write_suite(tmp_path, ["a", "b", "c"], [UP, DOWN], N)
+    for row, mean in zip("abc", up, strict=True):
+        write_cell(folder, row, {UP: [mean] * N, DOWN: [1 - mean] * N})
+    found = table(folder)
+    for entry in found.entries:
+        entry.cost["nfe"] = nfe["abc".index(entry.label)]  # type: ignore[index]
+    assert list(pareto(found, found.columns[0], "nfe")) == front
+    assert list(pareto(found, found.columns[1], "nfe")) == front  # lower is better there
+
+
+def test_points_stand_where_their_numbers_say(board: Leaderboard) -> None:
+    svg = plots.pareto_plot(board, board.columns[0], "generate_s")
+    heights = {row: float(y) for row, y in re.findall(r'data-row="([^"]+)">.*?<circle cx="[\d.]+" cy="([\d.]+)"', svg)}
+    means = {label: board.values[label, "toy/up"].estimate.mean for label in ("bad", "good+1")}
+    assert heights["good+1"] < heights["bad"]  # up is up
+    scale = (heights["bad"] - heights["good+1"]) / (means["good+1"] - means["bad"])
+    low, high = (board.values["bad", "toy/up"].estimate.low, board.values["bad", "toy/up"].estimate.high)
+    bar = re.search(r'data-row="bad"><line x1="[\d.]+" x2="[\d.]+" y1="([\d.]+)" y2="([\d.]+)"', svg)
+    assert bar is not None
+    assert float(bar[1]) - float(bar[2]) == pytest.approx(scale * (high - low), abs=0.11)
+
+
+def test_a_radar_runs_from_worst_to_best(board: Leaderboard) -> None:
+    svg = plots.radar_plot(board, board.columns)
+    shapes = dict(re.findall(r'data-row="([^"]+)"><polygon points="([^"]+)"', svg))
+    assert set(shapes) == {"bad", "good+1"}  # complete rows
+    radii = {
+        row: [np.hypot(*(np.array(point.split(","), float) - 220)) for point in points.split(" ")]
+        for row, points in shapes.items()
+    }
+    assert radii["good+1"] == pytest.approx([150] * 3, abs=0.1)
+    assert radii["bad"] == pytest.approx([30] * 3, abs=0.1)
+    assert plots.radar_plot(board, board.columns[:2]) == ""  # two spokes are no picture
+
+
+def test_latex_is_a_table_of_complete_rows(board: Leaderboard) -> None:
+    text = latex(board)
+    lines = [line for line in text.splitlines() if not line.startswith("%")]
+    assert lines[0] == "\\begin{tabular}{lrrr}"
+    assert lines[2] == "method & up $\\uparrow$ & down $\\downarrow$ & third $\\uparrow$ \\\\"
+    assert [line.split(" & ")[0] for line in lines[4:-2]] == ["good+1", "bad"]
+    assert "\\mathbf{0.455}" in lines[4]
+
+
+def test_export_writes_what_it_was_asked_for(
+    board: Leaderboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = str(board.folder.parent)
+    words = ["--csv", str(tmp_path / "a.csv"), "--latex", str(tmp_path / "a.tex"), "--site", str(tmp_path / "s")]
+    monkeypatch.setattr("sys.argv", ["mutoscope", "export", "quick", "--runs", runs, *words])
+    cli.main()
+    assert (tmp_path / "a.csv").read_text().startswith("row,method,config,status")
+    assert (tmp_path / "s" / "index.html").exists()
+    monkeypatch.setattr("sys.argv", ["mutoscope", "export", "quick", "--runs", runs])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "--site DIR" in capsys.readouterr().err
