@@ -46,6 +46,7 @@ class Program:
     arguments: Mapping[str, Any]
     log: Path  # gets what the tool prints
     variables: Mapping[str, str] = field(default_factory=dict)
+    paths: tuple[Path, ...] = ()  # put before the environment's own on the worker's sys.path
     folder: Path | None = None  # working directory
     threads: int = 1
     start_timeout: float = 900.0  # importing an old stack from a cold disk and loading gigabytes of weights
@@ -137,7 +138,8 @@ class _Process:
             thread.start()
 
     def greet(self, program: Program) -> dict[str, str]:
-        hello = self.exchange({"arguments": dict(program.arguments)}, program.start_timeout)
+        first = {"arguments": dict(program.arguments), "paths": list(map(str, program.paths))}
+        hello = self.exchange(first, program.start_timeout)
         if "error" in hello:
             raise _Broken(str(hello["error"]))
         if not isinstance(hello.get("hello"), dict):

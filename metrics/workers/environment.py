@@ -7,8 +7,11 @@ smoke: import vbench                        # must run in the finished environme
 variables: {NAME: value}                    # set in the worker's process
 gigabytes: 7                                # free space a build needs
 overrides: [iopath==0.1.10]                 # versions forced on dependencies that forbid them
+sources:                                    # official code that is not a package; importable in the worker
+  vbench: {url: https://github.com/Vchitect/VBench, commit: 45e79ec1..., paths: [VBench-2.0]}
 extras:                                     # optional layers on top
-  grit: {about: ..., requirements: grit.txt, flags: [--no-deps], smoke: import detectron2}
+  more: {about: ..., requirements: more.txt, flags: [--no-deps], smoke: import more}
+  grit: {about: ..., by_hand: how its user gets it, smoke: import detectron2}  # only looked for, never installed
 """
 
 from __future__ import annotations
@@ -26,23 +29,32 @@ from typing import Any, Literal
 
 import yaml
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.cache import cache_folder
 from harness.errors import UserError, did_you_mean
+from metrics.workers.sources import Source, export
 
 SHOWN = 15  # last lines of the log in an error
 Say = Callable[[str], None]
 
 
 class Extra(BaseModel):
-    """Further packages on top of the base, for those parts of the tool that need them."""
+    """Further packages on top of the base, for those parts of the tool that need them: installed from `requirements`,
+    or by the user's own hand as `by_hand` says, and then only tried."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     about: str
-    requirements: str
     smoke: str
+    requirements: str | None = None
     flags: tuple[str, ...] = ()
+    by_hand: str = ""
+
+    @model_validator(mode="after")
+    def _one(self) -> Extra:
+        if (self.requirements is None) != bool(self.by_hand):
+            raise ValueError("give either requirements or by_hand")
+        return self
 
 
 class Description(BaseModel):
@@ -57,6 +69,7 @@ class Description(BaseModel):
     gigabytes: float = 1.0
     overrides: tuple[str, ...] = ()
     build: tuple[str, ...] = ()
+    sources: dict[str, Source] = Field(default_factory=dict)
     extras: dict[str, Extra] = Field(default_factory=dict)
 
 
@@ -78,10 +91,29 @@ class Environment:
             return Path(own)
         return self.folder / "env" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Folders of the sources that the worker imports from."""
+        sources = self.description.sources.items()
+        return tuple(path for name, source in sources for path in source.folders(self.source(name)))
+
+    def source(self, name: str) -> Path:
+        """Where the repository called `name` in `sources` lies."""
+        return self.folder / "sources" / name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What pins the tool: the description, all requirements, and the worker's script."""
+        extras = (extra.requirements for extra in self.description.extras.values())
+        names = (self.description.requirements, *filter(None, extras), "worker.py")
+        return self.file, *(self.file.parent / name for name in names)
+
     def status(self, extra: str = "") -> Literal["ready", "missing", "broken"]:
-        """Of the base or an extra. Broken: half-built, or its Python is gone."""
+        """Of the base or an extra. Broken: half-built, or its Python is gone. Sources are ours in a ready-made one."""
         if os.environ.get(self.override):
-            return "ready" if os.access(self.python, os.X_OK) else "broken"
+            if not os.access(self.python, os.X_OK):
+                return "broken"
+            return "ready" if self._sources_marker().is_file() or not self.description.sources else "missing"
         if not self.folder.exists():
             return "missing"
         if not (self._marker("").is_file() and os.access(self.python, os.X_OK)):
@@ -118,11 +150,16 @@ class Environment:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 self.log.unlink(missing_ok=True)
                 self._build_base(uv, say)
+            if os.environ.get(self.override):
+                return
             for extra in extras:
                 if self.status(extra) != "ready":
                     layer = self.description.extras[extra]
                     flags = ("--reinstall", *layer.flags)  # an interrupted installation looks complete to uv
-                    self._layer(uv, extra, layer.requirements, layer.smoke, flags, say)
+                    if layer.requirements is None:
+                        self._look_for(extra, layer, say)
+                    else:
+                        self._layer(uv, extra, layer.requirements, layer.smoke, flags, say)
 
     def remove(self) -> int:
         """Delete every environment of this name, also of earlier requirements; how many there were."""
@@ -137,6 +174,11 @@ class Environment:
 
     def _build_base(self, uv: Sequence[str], say: Say) -> None:
         self.folder.mkdir(parents=True)
+        for name, source in self.description.sources.items():
+            export(source, self.source(name), lambda words: self._run(words, say))
+        self._sources_marker().write_text(json.dumps({name: s.commit for name, s in self.description.sources.items()}))
+        if os.environ.get(self.override):
+            return
         self._run([*uv, "venv", "--no-project", "--python", self.description.python, str(self.folder / "env")], say)
         self._layer(uv, "", self.description.requirements, self.description.smoke, (), say)
 
@@ -150,9 +192,23 @@ class Environment:
                 file.write_text("\n".join(lines) + "\n")
                 install += [flag, str(file)]
         self._run(install, say)
-        self._run([str(self.python), "-I", "-c", smoke], say)
+        self._try(layer, smoke, say)
+
+    def _look_for(self, layer: str, extra: Extra, say: Say) -> None:
+        """Mark packages that the user has installed as ready. Raises UserError, saying how to get them, if not there."""
+        try:
+            self._try(layer, extra.smoke, say)
+        except UserError as error:
+            raise UserError(
+                f"{self.name} {layer}: not in {self.python}, and not installed by this command",
+                f"{extra.by_hand.format(python=self.python)}; then run this command again",
+            ) from error
+
+    def _try(self, layer: str, smoke: str, say: Say) -> None:
+        search = f"import sys; sys.path[:0] = {list(map(str, self.paths))}\n" if self.paths else ""
+        self._run([str(self.python), "-I", "-c", search + smoke], say)
         marker = self._marker(layer)
-        marker.with_suffix(".tmp").write_text(json.dumps({"uv": _line([*uv, "--version"]), "smoke": smoke}) + "\n")
+        marker.with_suffix(".tmp").write_text(json.dumps({"smoke": smoke}) + "\n")
         os.replace(marker.with_suffix(".tmp"), marker)
 
     def _run(self, words: Sequence[str], say: Say) -> None:
@@ -213,13 +269,20 @@ class Environment:
         """Of the base, or of an extra with exactly these requirements."""
         if not layer:
             return self.folder / "ready.json"
-        requirements = (self.file.parent / self.description.extras[layer].requirements).read_bytes()
+        extra = self.description.extras[layer]
+        requirements = (
+            extra.smoke.encode() if extra.requirements is None else _bytes(self.file.parent / extra.requirements)
+        )
         return self.folder / f"ready-{layer}-{hashlib.sha256(requirements).hexdigest()[:8]}.json"
+
+    def _sources_marker(self) -> Path:
+        return self.folder / "sources.json"
 
     def _digest(self) -> str:
         """Of what the base is made of. Extras only add to it, so that one more does not mean building anew."""
-        requirements = (self.file.parent / self.description.requirements).read_bytes()
+        requirements = _bytes(self.file.parent / self.description.requirements)
         identity = [self.description.python, *self.description.overrides, *self.description.build]
+        identity += [f"{name} {source.model_dump_json()}" for name, source in sorted(self.description.sources.items())]
         return hashlib.sha256(json.dumps(identity).encode() + requirements).hexdigest()
 
 
@@ -232,16 +295,17 @@ def find_uv() -> list[str]:
     raise UserError("uv, which builds environments for official tools, is not installed", "pip install uv")
 
 
-def _line(words: Sequence[str]) -> str:
-    return subprocess.run(words, capture_output=True, text=True).stdout.strip()
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}", "check the path") from error
 
 
 def _read(file: Path) -> Description:
     try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content: Any = yaml.safe_load(_bytes(file))
         return Description.model_validate(content)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}", "check the path") from error
     except yaml.YAMLError as error:
         raise UserError(f"{file}: is not YAML: {' '.join(str(error).split())}", "correct it") from error
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The environments that ship: one `official_env/environment.yaml` in the folder of each metric family."""
+"""The environments that ship: `metrics/<family>/official_env/environment.yaml`, further ones in `<which>_env`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,29 @@ _METRICS = Path(__file__).resolve().parents[1]
 
 
 def known() -> dict[str, Environment]:
-    """All of them, by the name of their family's folder."""
-    files = sorted(_METRICS.glob("*/official_env/environment.yaml"))
-    return {file.parents[1].name: Environment(file.parents[1].name, file) for file in files}
+    """All of them, by name."""
+    return {name: Environment(name, file) for name, file in _files().items()}
 
 
 def environment(name: str) -> Environment:
     """The one called `name`, or described by the yaml file of that path. UserError with the nearest name."""
     if name.endswith((".yaml", ".yml")):
         file = Path(name).resolve()
-        return Environment(file.parents[1].name if file.parent.name == "official_env" else file.stem, file)
-    environments = known()
-    if name not in environments:
-        raise UserError(f'no worker environment is called "{name}"', did_you_mean(name, environments))
-    return environments[name]
+        return Environment(_name(file), file)
+    files = _files()
+    if name not in files:
+        raise UserError(f'no worker environment is called "{name}"', did_you_mean(name, files))
+    return Environment(name, files[name])
+
+
+def _files() -> dict[str, Path]:
+    files = sorted(_METRICS.glob("*/*_env/environment.yaml"))
+    return {_name(file): file for file in files}
+
+
+def _name(file: Path) -> str:
+    """The family's, if its folder is `official_env`; `<family>-<which>` in `<which>_env`; elsewhere the file's own."""
+    family, which = file.parents[1].name, file.parent.name.removesuffix("_env")
+    if file.parent.name == which:
+        return file.stem
+    return family if which == "official" else f"{family}-{which}"

@@ -3,7 +3,7 @@
 SCRIPT defines `start(arguments) -> answer`, where `answer(request) -> result` (both plain JSON objects), and may list
 the distributions that decide its numbers in `PACKAGES`. Protocol, a JSON object a line:
 
-    in   {"arguments": {...}}                          once
+    in   {"arguments": {...}, "paths": [...]}          once; the paths go on sys.path
     out  {"hello": {"python": ..., <package>: <version>}}   or {"id": null, "error": ...}
     in   {"id": 1, ...}                                a request
     out  {"id": 1, "ok": {...}}                        or {"id": 1, "error": "..."}
@@ -36,8 +36,10 @@ def main(script: str) -> int:
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     try:
+        first = requests.get()
+        sys.path[:0] = first["paths"]
         tool = _load(script)
-        answer = tool.start(requests.get()["arguments"])
+        answer = tool.start(first["arguments"])
         versions = {name: version(name) for name in getattr(tool, "PACKAGES", ())}
     except Exception as error:
         traceback.print_exc()

@@ -163,6 +163,78 @@ def test_bounds_reach_uv(home: Path) -> None:
         assert Path(install[install.index(flag) + 1]).read_text() == line
 
 
+def repository(folder: Path) -> tuple[str, str]:
+    """A repository of two commits; its address and the first."""
+    git = ["git", "-C", str(folder), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    (folder / "inner").mkdir(parents=True)
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    for text in ("VALUE = 1\n", "VALUE = 2\n"):
+        (folder / "inner" / "official.py").write_text(text)
+        subprocess.run([*git, "add", "."], check=True)
+        subprocess.run([*git, "commit", "--quiet", "-m", text], check=True)
+    first = subprocess.run([*git, "rev-parse", "HEAD~1"], capture_output=True, text=True, check=True).stdout.strip()
+    return folder.as_uri(), first
+
+
+def with_source(
+    home: Path, commit: str, url: str, smoke: str = "import official; assert official.VALUE == 1"
+) -> Environment:
+    toy(home, smoke=smoke)
+    file = home / "environment.yaml"
+    file.write_text(f"{file.read_text()}sources: {{tool: {{url: '{url}', commit: '{commit}', paths: [inner]}}}}\n")
+    return Environment("toy", file)
+
+
+def test_official_code_comes_at_its_commit_and_is_importable(home: Path) -> None:
+    url, first = repository(home / "origin")
+    env = with_source(home, first, url)
+    env.build(say=quiet)
+    assert env.status() == "ready"
+    assert env.paths == (env.folder / "sources" / "tool" / "inner",)
+    assert (env.paths[0] / "official.py").read_text() == "VALUE = 1\n"
+    head = ["git", "-C", str(env.source("tool")), "rev-parse", "HEAD"]
+    assert subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip() == first
+    assert with_source(home, "0" * 40, url).folder != env.folder
+
+
+def test_a_commit_that_the_repository_does_not_have_is_a_failed_build(home: Path) -> None:
+    url, _ = repository(home / "origin")
+    env = with_source(home, "0" * 40, url)
+    with pytest.raises(UserError, match="building toy failed with exit code"):
+        env.build(say=quiet)
+    assert env.status() == "broken"
+
+
+def test_a_ready_made_environment_gets_the_official_code_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, first = repository(home / "origin")
+    monkeypatch.setenv("MUTOSCOPE_WORKER_TOY", sys.executable)
+    env = with_source(home, first, url, smoke="import not_looked_at")
+    with pytest.raises(UserError, match=r"toy environment: missing.*\nbuild it with `mutoscope workers build toy`"):
+        env.require()
+    env.build(say=quiet)
+    assert env.require() == Path(sys.executable)
+    assert (env.paths[0] / "official.py").is_file()
+    assert not (env.folder / "env").exists()
+
+
+@pytest.mark.parametrize(("module", "found"), [("json", True), ("detectron7", False)])
+def test_an_extra_installed_by_hand_is_only_looked_for(module: str, found: bool, home: Path) -> None:
+    env = toy(home)
+    text = env.file.read_text().split("extras:")[0]
+    env.file.write_text(
+        text + f'extras: {{own: {{about: x, by_hand: "get it into {{python}}", smoke: import {module}}}}}\n'
+    )
+    env, said = Environment("toy", env.file), list[str]()
+    if found:
+        env.build(["own"], said.append)
+        assert env.status("own") == "ready"
+    else:
+        with pytest.raises(UserError, match=f"(?s)toy own: not in {env.python}.*get it into {env.python}; then run"):
+            env.build(["own"], said.append)
+        assert (env.status(), env.status("own")) == ("ready", "missing")
+    assert sum("pip install" in line for line in said) == 1  # the base
+
+
 def test_an_extra_that_fails_leaves_the_base_ready(home: Path) -> None:
     env = toy(home, more="import nothing_of_this_name")
     with pytest.raises(UserError, match="nothing_of_this_name"):
@@ -193,6 +265,8 @@ def test_too_little_space_is_said_before_the_build(home: Path) -> None:
     [
         ("pyton: 3", "pyton: Extra inputs"),
         ("overrides: 7", "overrides: Input should be"),
+        ("sources: {t: {url: u, commit: main}}", "sources.t.commit: Value error, a commit is its forty"),
+        ("sources: {t: {url: u, commit: '" + "0" * 40 + "', paths: [../x]}}", "the path leaves the repository"),
         ("{", "is not YAML: while scanning a simple key"),
     ],
 )
