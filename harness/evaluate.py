@@ -174,7 +174,7 @@ class _Evaluation:
             if todo or sets or together:
                 self.read.add(clip.id)
             if todo or sets:
-                announced = _announced([judge.metric for judge in (*todo, *together)], clip)
+                announced = _announced([judge.metric for judge in (*todo, *sets, *together)], clip)
                 with self.store.open(clip, announced) as features:
                     for judge in todo:
                         judge.add([_score(judge, clip, features)])

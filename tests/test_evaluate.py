@@ -99,14 +99,39 @@ class Closed(Metric):
         return 0.5
 
 
+class Other(Level):
+    name = "fam/other"
+
+
+OTHER = Other()
+
+
+class Spread(Metric):
+    """Standard deviation of what a second extractor says of the clips."""
+
+    name, level = "whole/spread", "set"
+
+    def extractors(self) -> Sequence[Extractor]:
+        return (OTHER,)
+
+    def reset(self) -> None:
+        self.values: list[float] = []
+
+    def update(self, clip: Clip, features: Any) -> None:
+        self.values.append(float(features.of(OTHER)[0]))
+
+    def compute(self) -> float:
+        return float(np.std(self.values))
+
+
 @pytest.fixture(autouse=True)
 def _family() -> Iterator[None]:
-    for kind in (Bright, Best, Total, Closed):
+    for kind in (Bright, Best, Total, Closed, Spread):
         registry.register_metric(kind)
     passes.clear()
     Best.closed.clear()
     yield
-    for kind in (Bright, Best, Total, Closed):
+    for kind in (Bright, Best, Total, Closed, Spread):
         registry.metrics._classes.pop(kind.name)
 
 
@@ -144,6 +169,18 @@ def test_samples_of_a_prompt_are_judged_together(clips: list[Clip], tmp_path: Pa
     )
     assert passes == ["fam/level"] * 8  # both metrics share each clip's one pass
     assert Best.closed == ["fam/best"]
+
+
+def test_a_metric_of_the_set_shares_the_decoding(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, real = list[str](), video._open
+    monkeypatch.setattr(video, "_open", lambda path: opened.append(str(path)) or real(path))  # type: ignore[func-returns-value]
+    rows = run(clips, tmp_path / "s", "fam/bright", "whole/spread")
+    values = [(20 + 25 * number) / 255 for number in range(8)]
+    assert rows["whole/spread"][0]["value"] == pytest.approx(np.std(values), abs=0.003)
+    assert sorted(passes) == ["fam/level"] * 7 + ["fam/other"] * 8  # one clip is secret to the first
+    assert len(opened) == 8
 
 
 def test_what_does_not_apply_says_why_and_is_not_decoded(clips: list[Clip], tmp_path: Path) -> None:
