@@ -124,10 +124,19 @@ def _named_items(value: Any) -> Any:
 
 def _changed(items: list[dict[str, Any]], options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The suite's metrics after `--set metrics.NAME.option=value`; NAME is as the suite lists it."""
-    listed = [item.get("name", "") for item in items]
-    for name, values in options.items():
-        if name not in listed:
+    listed = {str(item.get("name", "")): _below(options, str(item.get("name", ""))) for item in items}
+    for name in options:
+        if not any(found is not None and known.split(".")[0] == name for known, found in listed.items()):
             raise UserError(f'--set metrics.{name}: the suite lists no "{name}"', did_you_mean(name, listed))
-        if not isinstance(values, Mapping):
+    for name, values in listed.items():
+        if values is not None and not isinstance(values, Mapping):
             raise UserError(f"--set metrics.{name}: expected an option", f"for example metrics.{name}.device=cpu")
-    return [merge(item, options.get(item.get("name", ""), {})) for item in items]
+    return [merge(item, listed[str(item.get("name", ""))] or {}) for item in items]
+
+
+def _below(options: Mapping[str, Any], name: str) -> Any:
+    """What stands under a metric's name, whose own dots `--set` has taken for levels; None if nothing does."""
+    node: Any = options
+    for key in name.split("."):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node

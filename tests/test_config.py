@@ -93,6 +93,10 @@ def test_set_reaches_the_options_of_a_listed_metric(tmp_path: Path) -> None:
         {"name": "m", "level": 2},
         {"name": "vbench", "protocol": "standard", "device": "cpu"},
     )
+    path.write_text(yaml.safe_dump({**SMALL, "metrics": ["a@b-0.1.1", "m"]}))
+    dotted = suite.load(str(path), config.parse_sets(["metrics.a@b-0.1.1.device=cpu"])).metrics
+    assert dotted == ({"name": "a@b-0.1.1", "device": "cpu"}, {"name": "m"})
+    path.write_text(yaml.safe_dump({**SMALL, "metrics": ["m", {"name": "vbench", "protocol": "standard"}]}))
     for bad, said in (("metrics.vbnch.device=cpu", 'lists no "vbnch"'), ("metrics.m=2", "expected an option")):
         with pytest.raises(UserError, match=said):
             suite.load(str(path), config.parse_sets([bad]))

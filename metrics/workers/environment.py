@@ -195,7 +195,7 @@ class Environment:
         self._try(layer, smoke, say)
 
     def _look_for(self, layer: str, extra: Extra, say: Say) -> None:
-        """Mark packages that the user has installed as ready. Raises UserError, saying how to get them, if not there."""
+        """Mark packages that the user has installed as ready. Raises UserError, saying how to get them."""
         try:
             self._try(layer, extra.smoke, say)
         except UserError as error:

@@ -1,0 +1,1 @@
+"""Instance preservation: do objects stay what and how many they are? Two official judges that answer differently."""
