@@ -1,4 +1,5 @@
-"""What a plugin author reads: what one can add (method, metric, backbone, dataset, part) and what each is handed.
+"""What a plugin author reads: what one can add (method, metric, backbone, dataset, tracker, part),
+and what each is handed.
 
 Nothing here imports torch, so that listing plugins stays cheap. Shapes: latents `[B, C, F, H, W]`, pixels
 `[B, 3, F, H, W]` in [-1, 1], frames on disk uint8 `[F, H, W, 3]` RGB. Time `t` in [0, 1], 1 = pure noise.
@@ -23,9 +24,11 @@ from harness.registry import (
     register_method,
     register_metric,
     register_part,
+    register_tracker,
 )
 from harness.rng import Noise, derive_seed
 from harness.samples import Batch, ClipSpec, Dataset, Options, Row, Services
+from harness.tracking import Tracker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +61,7 @@ __all__ = [
     "ScoreRow",
     "Services",
     "Stage",
+    "Tracker",
     "Turn",
     "UserError",
     "VariancePreserving",
@@ -74,6 +78,7 @@ __all__ = [
     "register_method",
     "register_metric",
     "register_part",
+    "register_tracker",
     "shift",
 ]
 

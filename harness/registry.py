@@ -141,8 +141,10 @@ methods: Registry[Any] = Registry("method", "Method")
 metrics: Registry[Any] = Registry("metric", "Metric")
 backbones: Registry[Any] = Registry("backbone", "Backbone")
 datasets: Registry[Any] = Registry("dataset", "Dataset")
+trackers: Registry[Any] = Registry("tracker", "Tracker")
 register_method, register_metric = methods.register, metrics.register
 register_backbone, register_dataset = backbones.register, datasets.register
+register_tracker = trackers.register
 
 # ---- parts: the small exchangeable pieces methods are composed from --------------------------------------------
 

@@ -19,6 +19,7 @@ KINDS = {
     "metrics": registry.metrics,
     "backbones": registry.backbones,
     "datasets": registry.datasets,
+    "trackers": registry.trackers,
 }
 
 
