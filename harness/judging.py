@@ -146,6 +146,7 @@ class Metric(ABC):
     extra: ClassVar[str | None] = None  # the optional-dependency group to install
     runtime: ClassVar[frozenset[str]] = frozenset()  # options that cannot change a score, besides device and the like
     inputs: ClassVar[tuple[str, ...]] = ()  # summary level: the metrics whose rows it reads
+    moves: ClassVar[Mapping[str, Literal["down", "up", "same"]]] = {}  # what a corruption does to the value, by name
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -170,6 +171,11 @@ class Metric(ABC):
     def warning(cls, config: Any) -> str:
         """What a reader must know before comparing this configuration's numbers with others; shown with them."""
         return ""
+
+    @classmethod
+    def direction(cls, config: Any) -> bool | None:
+        """`higher_is_better` of this configuration, for metrics that the field reads both ways."""
+        return cls.higher_is_better
 
     def skip(self, clip: Clip) -> str:
         """Why the metric has nothing to say of this clip, known without its frames (it scores None); "" if it has."""

@@ -123,7 +123,7 @@ def metric_spec(item: Mapping[str, Any]) -> MetricSpec:
         version=kind.version,
         fingerprint=fingerprint(kind, config),
         level=kind.level,
-        higher_is_better=kind.higher_is_better,
+        higher_is_better=kind.direction(config),
         range=kind.range,
         unit=kind.unit,
         warning=kind.warning(config),

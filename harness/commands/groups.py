@@ -25,6 +25,16 @@ def split(_: Any, __: Any, text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
+def shard(_: Any, __: Any, text: str | None) -> tuple[int, int] | None:
+    """Click callback: I/N."""
+    if text is None:
+        return None
+    number, _, of = text.partition("/")
+    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise UserError(f'--shard "{text}": expected I/N with I from 1 to N', "for example --shard 2/3")
+    return int(number), int(of)
+
+
 # ---- weights ---------------------------------------------------------------------------------------------------
 
 purposes_option = click.option("--for", "purposes", callback=split, help="Only files these dimensions need, by comma.")

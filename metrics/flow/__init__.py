@@ -26,6 +26,7 @@ class Magnitude(Metric):
     range = (0.0, 1000.0)
     unit = "shorter sides/s"
     features = ("flow/dis",)
+    moves = {"freeze": "down", "shuffle": "up", "reverse": "same", "speed_up": "up", "teleport": "up", "jitter": "up"}
 
     def score(self, clip: Clip, features: Features) -> Score:
         if len(features.frames) < 2:
@@ -47,6 +48,7 @@ class DynamicDegree(Metric):
 
     name = "flow/dynamic_degree"
     features = ("flow/dis",)
+    moves = {"freeze": "down", "reverse": "same"}
 
     def score(self, clip: Clip, features: Features) -> Score:
         step = stride(features.fps)

@@ -26,6 +26,7 @@ class Alignment(Metric):
     """
 
     name: ClassVar[str] = "shapes/alignment"
+    moves = {"blur": "same", "noise": "same", "freeze": "down", "shuffle": "down", "object_swap": "down"}
 
     @classmethod
     def weights(cls, config: Any) -> tuple[Path, ...]:

@@ -23,6 +23,7 @@ class InstancePreservation(Metric):
     """
 
     name: ClassVar[str] = "shapes/instance_preservation"
+    moves = {"reverse": "same", "object_swap": "down"}
 
     def score(self, clip: Clip, features: Features) -> Score:
         if len(features.frames) < 2:
