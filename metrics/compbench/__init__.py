@@ -1,0 +1,1 @@
+"""T2V-CompBench: motion binding, action binding and dynamic attribute binding; see README.md."""

@@ -1,0 +1,1 @@
+"""VideoPhy-2 AutoEval: a vision-language judge of prompt adherence and everyday physics; see README.md."""

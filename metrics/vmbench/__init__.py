@@ -1,0 +1,1 @@
+"""VMBench: five perception-aligned measures of motion; see README.md."""
