@@ -1,0 +1,110 @@
+"""Files of statistics: ours, the official package's, and such as are neither."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import UserError
+from metrics.cdfvd.frechet import Gaussian, distance
+from metrics.cdfvd.statistics import FeatureSet, read, write
+from tests.metrics.cdfvd import seeded
+
+
+def official(features: np.ndarray) -> dict[str, Any]:
+    """What FeatureStats.save pickles (cd-fvd 0.1.1, metric_utils.py): its `__dict__`."""
+    wide = features.astype(np.float64)
+    return {
+        "capture_all": False,
+        "capture_mean_cov": True,
+        "max_items": None,
+        "num_items": len(wide),
+        "num_features": wide.shape[1],
+        "all_features": [],
+        "raw_mean": wide.sum(0),
+        "raw_cov": wide.T @ wide,
+    }
+
+
+def dump(path: Path, obj: Any) -> Path:
+    path.write_bytes(pickle.dumps(obj, protocol=4))
+    return path
+
+
+def test_official_sums_are_read(tmp_path: Path) -> None:
+    first, second = seeded.features("d16")
+    path = dump(tmp_path / "stats.pkl", official(second))
+    found = read(path)
+    assert found.gaussian.count == 180
+    assert found.made_with == ""
+    wanted = distance(Gaussian.of_features(first), Gaussian.of_features(second))
+    assert distance(Gaussian.of_features(first), found.gaussian) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_pickles_of_older_numpy_are_read(tmp_path: Path) -> None:
+    """The published files name numpy.core.multiarray, which numpy 2 calls numpy._core.multiarray."""
+    content = pickle.dumps(official(seeded.features("d16")[0]), protocol=3)
+    old = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert old != content
+    (tmp_path / "stats.pkl").write_bytes(old)
+    assert read(tmp_path / "stats.pkl").gaussian.count == 200
+
+
+def test_ours_come_back(tmp_path: Path) -> None:
+    features = seeded.features("d16")[0]
+    write(tmp_path / "ours.npz", features, "someone@1-abc", left_out=3)
+    found = read(tmp_path / "ours.npz")
+    assert (found.made_with, found.left_out, found.gaussian.count) == ("someone@1-abc", 3, 200)
+    assert np.array_equal(found.gaussian.root, Gaussian.of_features(features).root)
+
+
+def test_a_mean_and_a_covariance_are_read(tmp_path: Path) -> None:
+    gaussian = Gaussian.of_features(seeded.features("d16")[0])
+    np.savez(tmp_path / "mean.npz", mean=gaussian.mean, covariance=gaussian.covariance, count=200)
+    assert read(tmp_path / "mean.npz").gaussian.trace == pytest.approx(gaussian.trace, rel=1e-12)
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
+    path = dump(tmp_path / "evil.pkl", {**official(seeded.features("d16")[0]), "more": Evil(tmp_path / "touched")})
+    with pytest.raises(UserError, match="which is never run"):
+        read(path)
+    np.savez(tmp_path / "evil.npz", features=np.array([Evil(tmp_path / "touched")], object))
+    with pytest.raises(UserError, match="not statistics of clips"):
+        read(tmp_path / "evil.npz")
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps([1]), pickle.dumps({"num_items": 0})])
+@pytest.mark.parametrize("suffix", [".pkl", ".npz"])
+def test_other_files_are_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"bad{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not statistics of clips"):
+        read(path)
+
+
+def test_a_missing_file_and_a_missing_array(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read(tmp_path / "none.npz")
+    np.savez(tmp_path / "half.npz", mean=np.zeros(3))
+    with pytest.raises(UserError, match="covariance"):
+        read(tmp_path / "half.npz")
+
+
+def test_the_same_clip_twice_counts_twice() -> None:
+    found = FeatureSet()
+    for sha256 in ("b", "a", "b"):
+        found.add(sha256, np.full(2, float(ord(sha256)), np.float32))
+    assert found.array()[:, 0].tolist() == [97.0, 98.0, 98.0]
