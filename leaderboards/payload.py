@@ -18,6 +18,7 @@ from typing import Any
 
 from harness.stats import mean_se
 from harness.store import Json, RunDir, run_dirs
+from leaderboards.arena.columns import judged_digest
 from leaderboards.rank import Leaderboard
 from leaderboards.read import Entry, read_cost, read_scores, seed_of
 from leaderboards.show import cell_text, markdown
@@ -93,7 +94,7 @@ def run_digest(run: RunDir) -> str:
 
 def suite_digest(suite_dir: Path) -> str:
     """Of all that would be published from a suite folder."""
-    parts = [(suite_dir / "suite.json").read_text(), *map(run_digest, run_dirs(suite_dir))]
+    parts = [(suite_dir / "suite.json").read_text(), *map(run_digest, run_dirs(suite_dir)), judged_digest(suite_dir)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from leaderboards.rank import Leaderboard, pareto
 from leaderboards.read import Column, Entry
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 380, 64, 24, 18, 46
+MIDDLE = 330, 195  # of the radar, with room for names at its sides
 COSTS = {"nfe": "network evaluations a clip", "generate_s": "seconds to generate", "train_s": "seconds to train"}
 
 
@@ -51,17 +52,17 @@ def radar_plot(board: Leaderboard, columns: Sequence[Column]) -> str:
     rows = [e for e in board.entries if e.complete and all(_estimate(board, c, e).n for c in usable)]
     if len(usable) < 3 or len(rows) < 2:
         return ""
-    size, middle, rim, hub = 440, 220, 150, 30
+    rim, hub = 150, 30
     angles = [2 * math.pi * i / len(usable) - math.pi / 2 for i in range(len(usable))]
     parts = []
     for ring in (hub, (hub + rim) / 2, rim):
-        parts.append(_polygon([_polar(middle, ring, a) for a in angles], "none", "var(--line)", 1))
+        parts.append(_polygon([_polar(ring, a) for a in angles], "none", "var(--line)", 1))
     for angle, column in zip(angles, usable, strict=True):
-        (x, y), (tx, ty) = _polar(middle, rim, angle), _polar(middle, rim + 16, angle)
-        anchor = "middle" if abs(tx - middle) < 12 else "start" if tx > middle else "end"
+        (x, y), (tx, ty) = _polar(rim, angle), _polar(rim + 16, angle)
+        anchor = "middle" if abs(tx - MIDDLE[0]) < 12 else "start" if tx > MIDDLE[0] else "end"
         low, high = _ends(board, column)
         name = escape(column.key.split("/")[-1].replace("_", " "))
-        parts.append(f'<line x1="{middle}" y1="{middle}" x2="{x:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
+        parts.append(f'<line x1="{MIDDLE[0]}" y1="{MIDDLE[1]}" x2="{x:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
         parts.append(
             f'<text x="{tx:.1f}" y="{ty + 4:.1f}" text-anchor="{anchor}">{name}'
             f"<title>{escape(column.key)}: centre {low:.4g}, rim {high:.4g}</title></text>"
@@ -71,13 +72,13 @@ def radar_plot(board: Leaderboard, columns: Sequence[Column]) -> str:
         for angle, column in zip(angles, usable, strict=True):
             low, high = _ends(board, column)
             share = (_estimate(board, column, entry).mean - low) / (high - low)
-            points.append(_polar(middle, hub + share * (rim - hub), angle))
+            points.append(_polar(hub + share * (rim - hub), angle))
         colour = hue(board, entry.label)
         shape = _polygon(points, colour, colour, 2)
         parts.append(
             f'<g class="series" data-row="{escape(entry.label)}">{shape}<title>{escape(entry.label)}</title></g>'
         )
-    return _svg(size, size, "ranked metrics, each from the worst row to the best", "".join(parts))
+    return _svg(2 * MIDDLE[0], 2 * MIDDLE[1], "ranked metrics, each from the worst row to the best", "".join(parts))
 
 
 def line_plot(values: Sequence[tuple[float, float]], title: str) -> str:
@@ -195,8 +196,8 @@ def _point(
     )
 
 
-def _polar(middle: float, radius: float, angle: float) -> tuple[float, float]:
-    return middle + radius * math.cos(angle), middle + radius * math.sin(angle)
+def _polar(radius: float, angle: float) -> tuple[float, float]:
+    return MIDDLE[0] + radius * math.cos(angle), MIDDLE[1] + radius * math.sin(angle)
 
 
 def _polygon(points: Sequence[tuple[float, float]], fill: str, stroke: str, width: float) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from harness import stats
 from harness.errors import UserError
 from harness.store import Json, read_json, run_dirs
+from leaderboards.arena.columns import with_columns
 from leaderboards.read import (
     Column,
     Entry,
@@ -72,7 +73,7 @@ class Leaderboard:
 
 def table(suite_dir: Path) -> Leaderboard:
     """Read a suite folder `runs/<suite>@<digest8>`. UserError when there is nothing to show."""
-    suite, runs = read_json(suite_dir / "suite.json"), run_dirs(suite_dir)
+    suite, runs = with_columns(read_json(suite_dir / "suite.json"), suite_dir), run_dirs(suite_dir)
     if not runs:
         raise UserError(f"{suite_dir}: no cells yet", f"make some with: mutoscope run {suite['name']}")
     cells = {run.path: run.cell() for run in runs}

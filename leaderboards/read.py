@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.store import Json, RunDir
+from leaderboards.arena.columns import score_rows
 
 ScoreRows = Mapping[tuple[str, int], Json]  # (clip id, seed) -> score row
 
@@ -158,12 +159,12 @@ def read_cost(runs: Sequence[RunDir]) -> dict[str, float]:
 
 
 def read_scores(entry: Entry) -> dict[str, dict[tuple[str, int], Json]]:
-    """Column id -> (clip id, seed) -> score row, of the seeds in use."""
+    """Column id -> (clip id, seed) -> score row, of the seeds in use; judgements of raters among them."""
     out: dict[str, dict[tuple[str, int], Json]] = {}
     for run in entry.used:
         for key, rows in run.scores().items():
             out.setdefault(key, {}).update({(row["clip"], seed_of(run)): row for row in rows})
-    return out
+    return out | score_rows(entry.runs[0].path.parent, {seed_of(run): run for run in entry.used})
 
 
 def prompt_groups(runs: Sequence[RunDir]) -> list[list[str]]:

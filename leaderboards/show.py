@@ -16,7 +16,7 @@ from leaderboards.notes import notes
 from leaderboards.rank import Leaderboard
 from leaderboards.read import Column, Entry
 
-PLAIN_WIDTH = 120  # columns of output that is not a terminal
+PLAIN_WIDTH = 120  # columns of output that is not a terminal; a comparison takes twenty more
 COSTS = (
     ("train_s", "train s"),
     ("generate_s", "generate s"),
@@ -55,7 +55,7 @@ def render(board: Leaderboard, console: Console, parts: bool = False) -> None:
 def render_comparison(found: Comparison, console: Console, top: int) -> None:
     """Print paired differences metric by metric, then the `top` prompts on which the rows disagree most."""
     if not console.is_terminal:
-        console.width = max(console.width, PLAIN_WIDTH)
+        console.width = max(console.width, PLAIN_WIDTH + 20)
     reference = found.labels[0]
     console.print(Text(f"{', '.join(found.labels[1:])} against {reference}  ·  {found.board.name}", style="bold"))
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)

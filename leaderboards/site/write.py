@@ -10,7 +10,7 @@ from urllib.parse import quote
 from harness.store import Json, RunDir, atomic, write_text
 from leaderboards import pictures
 from leaderboards.rank import Leaderboard
-from leaderboards.read import seed_of
+from leaderboards.read import read_scores, seed_of
 from leaderboards.site.front import front
 from leaderboards.site.pages import prompt_page, row_page
 from leaderboards.site.shell import Site, slug
@@ -35,10 +35,12 @@ def write_site(board: Leaderboard, folder: Path, about: Mapping[str, str]) -> Pa
     }
     prompts = {row["id"]: row["prompt"] for rows in clips.values() for row in rows}
     scores: dict[tuple[str, str, str], Json] = {
-        (label, key, row["clip"]): row
-        for label, run in runs.items()
-        for key, rows in run.scores().items()
-        for row in rows
+        (entry.label, key, clip): row
+        for entry in board.entries
+        if entry.label in runs
+        for key, rows in read_scores(entry).items()
+        for (clip, seed), row in rows.items()
+        if seed == seed_of(runs[entry.label])
     }
     site = Site(board, folder, about, runs, dict(sorted(prompts.items())), media, scores)
     for name in ASSETS:

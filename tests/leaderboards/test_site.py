@@ -151,7 +151,7 @@ def test_a_radar_runs_from_worst_to_best(board: Leaderboard) -> None:
     shapes = dict(re.findall(r'data-row="([^"]+)"><polygon points="([^"]+)"', svg))
     assert set(shapes) == {"bad", "good+1"}  # complete rows
     radii = {
-        row: [np.hypot(*(np.array(point.split(","), float) - 220)) for point in points.split(" ")]
+        row: [np.hypot(*(np.array(point.split(","), float) - plots.MIDDLE)) for point in points.split(" ")]
         for row, points in shapes.items()
     }
     assert radii["good+1"] == pytest.approx([150] * 3, abs=0.1)
