@@ -10,7 +10,10 @@ from typing import Any
 import click
 
 from harness.commands import USAGE
-from harness.commands.groups import Commands, embedded, split, vbench, weights, workers
+from harness.commands.arena import arena
+from harness.commands.audit import audit
+from harness.commands.data import data
+from harness.commands.groups import Commands, embedded, shard, split, vbench, weights, workers
 from harness.errors import UserError
 
 runs_option = click.option(
@@ -42,15 +45,6 @@ def _numbers(_: Any, __: Any, text: str | None) -> tuple[int, ...]:
         return tuple(int(part) for part in split(None, None, text))
     except ValueError:
         raise UserError(f'--seeds "{text}": expected whole numbers', "for example --seeds 0,1,2") from None
-
-
-def _shard(_: Any, __: Any, text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    number, _, of = text.partition("/")
-    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
-        raise UserError(f'--shard "{text}": expected I/N with I from 1 to N', "for example --shard 2/3")
-    return int(number), int(of)
 
 
 def suite_options(command: Any) -> Any:
@@ -112,7 +106,7 @@ def plan(**options: Any) -> None:
 @click.option("--unofficial-weights", is_flag=True, help="Accept weight files that are not the published ones.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N, for metrics that run networks [default: auto].")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Option of the metrics, e.g. backend=official.")
-@click.option("--shard", callback=_shard, metavar="I/N", help="Only the I-th of N parts; a run without it merges them.")
+@click.option("--shard", callback=shard, metavar="I/N", help="Only the I-th of N parts; a run without it merges them.")
 @click.option("--prompts", type=click.Path(path_type=Path), help="metadata.csv, metadata.jsonl or a JSON map.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to keep the scores [default: under --runs].")
 @runs_option
@@ -223,7 +217,7 @@ def serve(runs: Path, port: int | None, host: str) -> None:
 @app.command(name="list")
 @plugin_option
 def list_(plugins: Sequence[str]) -> None:
-    """List suites, methods, metrics, backbones and datasets."""
+    """List suites, methods, metrics, backbones, datasets and trackers."""
     from harness.commands.describe import list_all
 
     list_all(plugins)
@@ -234,7 +228,7 @@ def list_(plugins: Sequence[str]) -> None:
 @click.option("--equations", is_flag=True, help="The equations a method is made of.")
 @plugin_option
 def describe(name: str, equations: bool, plugins: Sequence[str]) -> None:
-    """Explain a suite, method, metric, backbone or dataset: what it is, its options, what it needs.
+    """Explain a suite, method, metric, backbone, dataset or tracker: what it is, its options, what it needs.
 
     \b
     mutoscope describe tqd
@@ -247,15 +241,46 @@ def describe(name: str, equations: bool, plugins: Sequence[str]) -> None:
 
 
 @app.command()
+@click.option("--metrics", is_flag=True, help="Try every available metric on clips damaged in known ways.")
+@click.option("--only", callback=split, help="With --metrics: only these metrics or families, by comma.")
+@click.option("--clips", type=click.Path(path_type=Path), help="With --metrics: a folder of clips [default: rendered].")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=6, show_default=True, help="With --metrics: clips to take."
+)
+@click.option(
+    "--level",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="With --metrics: how much damage.",
+)
+@click.option("--json", is_flag=True, help="With --metrics: JSON on standard output instead of the table.")
+@click.option("--out", type=click.Path(path_type=Path), help="With --metrics: also save the JSON.")
+@click.option("--picture", type=click.Path(path_type=Path), help="With --metrics: also save a PNG.")
+@runs_option
 @plugin_option
-def doctor(plugins: Sequence[str]) -> None:
-    """Check this installation: versions, devices, weights, shadowed packages."""
+def doctor(**options: Any) -> None:
+    """Check this installation: versions, devices, weights, shadowed packages.
+
+    With --metrics: score a few clips as they are and blurred, noisy, frozen, shuffled and so on with every metric that
+    can run here, and say which moved which way and whether it should have. Exit code 1 if one clearly moved the wrong
+    way. The embedded metrics take a minute or two; one that runs a large network takes 66 times what it takes a clip.
+
+    \b
+    mutoscope doctor
+    mutoscope doctor --metrics --only shapes,flow
+    mutoscope doctor --metrics --clips my_clips/ --limit 4 --picture moves.png
+    """
+    if options.pop("metrics"):
+        from harness.commands.doctor_metrics import Request, examine_metrics
+
+        sys.exit(examine_metrics(Request(**options)))
     from harness.commands.doctor import examine
 
-    sys.exit(examine(plugins))
+    sys.exit(examine(options["plugins"]))
 
 
-for group in (weights, workers, vbench, embedded):
+for group in (weights, workers, vbench, embedded, data, audit, arena):
     app.add_command(group)
 
 
