@@ -16,7 +16,7 @@ from harness.tracking import find_tracker
 from metrics.trajan.noise import Stream
 from metrics.trajan.protocol import SIDE
 from metrics.trajan.reconstruction import Reconstruction, read, shared
-from metrics.trajan.scoring import ACCURACIES, MOTION, Resolution, Rule
+from metrics.trajan.scoring import MOTION, NUMBERS, Resolution, Rule
 from metrics.trajan.sizes import OFFICIAL, SMALL, Sizes
 from metrics.trajan.table import require, require_shapes
 
@@ -67,7 +67,7 @@ class Reconstructed(Metric):
     """A number of what `Reconstruction` found. Clips of one frame have none, nor have those without a visible point."""
 
     level = "clip"
-    number: ClassVar[str]  # of ACCURACIES or MOTION
+    number: ClassVar[str]  # of NUMBERS or MOTION
     config: Any
 
     def __init__(self, config: Any) -> None:
@@ -97,7 +97,7 @@ class Reconstructed(Metric):
         if not found:
             return Score(None, note="a single frame has no tracks")
         value = found[self.number]
-        parts = {name: found[name] for name in (*ACCURACIES, *MOTION) if name != self.number}
+        parts = {name: found[name] for name in (*NUMBERS, *MOTION) if name != self.number}
         if math.isnan(value):
             return Score(None, note=f"{self.number} is undefined: no target is visible after the first frame")
         return Score(value, {name: part for name, part in parts.items() if not math.isnan(part)})
@@ -205,7 +205,7 @@ class TrajanShapes(Reconstructed):
 
     @classmethod
     def warning(cls, config: ShapesOptions) -> str:
-        return "near-static clips score high: read it beside its part `still`"
+        return "a judge of the embedded world only; near-static clips score high: read it beside its part `still`"
 
     def find_extractor(self) -> Reconstruction:
         return _shared(require_shapes(), SMALL, self.config, "jax>=0.5", SHAPES_SIDE)

@@ -17,7 +17,7 @@ from harness.features import sha256_file
 from harness.tracking import make_tracker
 from metrics.trajan.noise import Stream
 from metrics.trajan.protocol import SIDE, Episode, draw_queries, make_episode, normalise, resize
-from metrics.trajan.scoring import ACCURACIES, MOTION, RESOLUTIONS, RULES, Resolution, Rule, accuracies, is_occluded
+from metrics.trajan.scoring import MOTION, NUMBERS, RESOLUTIONS, RULES, Resolution, Rule, is_occluded, numbers
 from metrics.trajan.scoring import stillness as stillness_of
 from metrics.trajan.sizes import Sizes
 
@@ -86,13 +86,13 @@ class Reconstruction(Extractor):
         return np.concatenate([found.ravel(), [motion[name] for name in MOTION]])
 
     def scores(self, episode: Episode) -> NDArray[np.float64]:
-        """`[rules, resolutions, accuracies]`."""
+        """`[rules, resolutions, numbers]`."""
         tracks, visible, certain = predict(self.network, episode)
         sizes: dict[Resolution, tuple[int, int]] = {"native": (self.height, self.width), "256": (SIDE, SIDE)}
         rows = []
         for rule in RULES:
             occluded = is_occluded(visible, certain, rule)
-            rows.append([list(accuracies(episode, tracks, occluded, *sizes[r]).values()) for r in RESOLUTIONS])
+            rows.append([list(numbers(episode, tracks, occluded, *sizes[r]).values()) for r in RESOLUTIONS])
         return np.array(rows)
 
     @property
@@ -127,13 +127,13 @@ def predict(
     return tracks, visible, certain
 
 
-def read(numbers: NDArray[np.float64], rule: Rule, resolution: Resolution) -> dict[str, float]:
-    """What `Reconstruction` found, by the names in `ACCURACIES` and `MOTION`; {} of a clip of one frame."""
-    if not len(numbers):
+def read(found: NDArray[np.float64], rule: Rule, resolution: Resolution) -> dict[str, float]:
+    """What `Reconstruction` found, by the names in `NUMBERS` and `MOTION`; {} of a clip of one frame."""
+    if not len(found):
         return {}
-    scores = numbers[: -len(MOTION)].reshape(len(RULES), len(RESOLUTIONS), len(ACCURACIES))
+    scores = found[: -len(MOTION)].reshape(len(RULES), len(RESOLUTIONS), len(NUMBERS))
     row = scores[RULES.index(rule), RESOLUTIONS.index(resolution)]
-    return dict(zip((*ACCURACIES, *MOTION), (*row.tolist(), *numbers[-len(MOTION) :].tolist()), strict=True))
+    return dict(zip((*NUMBERS, *MOTION), (*row.tolist(), *found[-len(MOTION) :].tolist()), strict=True))
 
 
 @cache

@@ -26,7 +26,7 @@ from metrics.trajan.metric import SHAPES_SIDE
 from metrics.trajan.model import TrackAutoEncoder
 from metrics.trajan.protocol import SIDE, Episode, draw_queries, make_episode, normalise, resize
 from metrics.trajan.reconstruction import predict
-from metrics.trajan.scoring import accuracies, is_occluded, stillness
+from metrics.trajan.scoring import is_occluded, numbers, stillness
 from metrics.trajan.sizes import SMALL
 from metrics.trajan.table import require_shapes
 from metrics.trajan.world import draw_queries as draw_world_queries
@@ -35,29 +35,30 @@ from metrics.trajan.world import motion, world
 Frames = NDArray[np.uint8]
 Scores = dict[str, float]
 
-SHOWN = ("average_jaccard", "occlusion_accuracy", "average_pts_within_thresh", "still")
-HEAD = ("damage", "AJ", "OA", "points", "still", "same clip", "AUC of AJ", "of OA", "of points")
+SHOWN = ("average_jaccard", "moving_jaccard", "occlusion_accuracy", "still")
+HEAD = ("damage", "AJ", "moving AJ", "OA", "still", "same clip", "its moving AJ", "AUC of AJ", "of moving AJ", "of OA")
 ACCELERATIONS, UPSIDE_DOWN = "reversed: accelerations", "reversed: upside down"
 MOVING = ("drift", "bounce", "orbit", "zigzag", "occlude", "pulse", "spin")  # points go somewhere
 CURVED = ("bounce", "orbit", "zigzag")  # things have accelerations
 
 
 def auc(real: Sequence[float], damaged: Sequence[float]) -> float:
-    """Chance that a real clip's score is above a damaged one's; ties count half."""
-    gaps = np.subtract.outer(np.asarray(real), np.asarray(damaged))
-    return float(np.mean((gaps > 0) + 0.5 * (gaps == 0)))
+    """Chance that a real clip's score is above a damaged one's; ties count half, clips without a score not."""
+    gaps = np.subtract.outer(*(np.asarray(scores)[~np.isnan(scores)] for scores in (real, damaged)))
+    return float(np.mean((gaps > 0) + 0.5 * (gaps == 0))) if gaps.size else float("nan")
 
 
 def wins(real: Sequence[float], damaged: Sequence[float]) -> float:
-    """Share of clips that score higher than the same clip damaged; ties count half."""
+    """Share of clips that score higher than the same clip damaged; ties count half, clips without a score not."""
     gaps = np.subtract(real, damaged)
-    return float(np.mean((gaps > 0) + 0.5 * (gaps == 0)))
+    gaps = gaps[~np.isnan(gaps)]
+    return float(np.mean((gaps > 0) + 0.5 * (gaps == 0))) if gaps.size else float("nan")
 
 
 def score(net: TrackAutoEncoder, episode: Episode) -> Scores:
     """Numbers of one episode, as the metric has them by default."""
     tracks, visible, certain = predict(net, episode)
-    return accuracies(episode, tracks, is_occluded(visible, certain, "colab"), SIDE, SIDE)
+    return numbers(episode, tracks, is_occluded(visible, certain, "colab"), SIDE, SIDE)
 
 
 def of_truth(net: TrackAutoEncoder, data: Any, index: int, points: int, name: str) -> Scores:
@@ -119,19 +120,21 @@ def table(
 ) -> Iterator[tuple[str, dict[str, float], list[float]]]:
     """(damage, mean scores, separations) of the real clips and of each damage.
 
-    Separations: the same clip undamaged against damaged, then the area under the curve over all pairs of clips, both by
-    Average Jaccard; that area by occlusion accuracy and by points.
+    Separations: the same clip undamaged against damaged, by Average Jaccard and by that of moving points; then the area
+    under the curve over all pairs of clips by these two and by occlusion accuracy.
     """
     real = [of("", index) for index in chosen]
-    yield "none", _means(real), [0.5] * 4
+    yield "none", _means(real), [0.5] * 5
     for name in names:
         found = [of(name, index) for index in chosen]
         pairs = {key: ([s[key] for s in real], [s[key] for s in found]) for key in SHOWN[:3]}
-        yield name, _means(found), [wins(*pairs[SHOWN[0]]), *(auc(*pair) for pair in pairs.values())]
+        same = [wins(*pairs[key]) for key in SHOWN[:2]]
+        yield name, _means(found), [*same, *(auc(*pair) for pair in pairs.values())]
 
 
 def _means(scores: Sequence[Scores]) -> dict[str, float]:
-    return {key: float(np.nanmean([score[key] for score in scores])) for key in SHOWN}
+    found = {key: [score[key] for score in scores if not np.isnan(score[key])] for key in SHOWN}
+    return {key: float(np.mean(values)) if values else float("nan") for key, values in found.items()}
 
 
 def main() -> None:

@@ -192,6 +192,7 @@ def start(root: Path) -> tuple[subprocess.Popen[str], int]:
     process = subprocess.Popen(
         [sys.executable, "-m", "harness.cli", "arena", "serve", "--runs", str(root), "--port", "0"],
         stdout=subprocess.PIPE, text=True, cwd=repository, env=os.environ | {"PYTHONPATH": str(repository)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background shell ignores it
     )  # fmt: skip
     assert process.stdout is not None
     line = next(line for line in process.stdout if line.startswith("arena  "))

@@ -16,7 +16,7 @@ from metrics.trajan import metric, reconstruction
 from metrics.trajan.checkpoint import arrays_of
 from metrics.trajan.metric import AverageJaccard, OcclusionAccuracy, PointsWithin, Stillness, TrajanShapes
 from metrics.trajan.model import TrackAutoEncoder
-from metrics.trajan.scoring import ACCURACIES, MOTION, RULES
+from metrics.trajan.scoring import MOTION, NUMBERS, RULES
 from metrics.trajan.sizes import SMALL
 from metrics.trajan.train_shapes import start_at_rest
 from tests.footage import drifting
@@ -70,7 +70,7 @@ def test_a_clip_gets_all_numbers(weights: Path) -> None:
     found = score(footage(7, 2.0))
     assert found.value is not None
     assert 0 <= found.value <= 1
-    assert set(found.parts) == {*ACCURACIES, *MOTION} - {"average_jaccard"}
+    assert set(found.parts) == {*NUMBERS, *MOTION} - {"average_jaccard"}
     assert found.parts["still"] < 0.5
 
 
@@ -108,14 +108,14 @@ def test_a_single_frame_has_no_value(weights: Path) -> None:
 
 
 def test_what_cannot_be_divided_has_no_value(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
-    numbers = np.zeros(2 * 2 * len(ACCURACIES) + len(MOTION))
-    row = numbers[len(ACCURACIES) : 2 * len(ACCURACIES)]  # the colab's rule, in pixels of 256
-    row[ACCURACIES.index("average_pts_within_thresh")] = np.nan
+    numbers = np.zeros(2 * 2 * len(NUMBERS) + len(MOTION))
+    row = numbers[len(NUMBERS) : 2 * len(NUMBERS)]  # the colab's rule, in pixels of 256
+    row[NUMBERS.index("average_pts_within_thresh")] = np.nan
     monkeypatch.setattr(Shown, "of", lambda self, extractor: numbers)
     found = score(footage(2, 0.0))
     assert found.value == 0  # nothing is visible, but something was claimed to be
     assert "average_pts_within_thresh" not in found.parts
-    row[ACCURACIES.index("average_jaccard")] = np.nan
+    row[NUMBERS.index("average_jaccard")] = np.nan
     found = score(footage(2, 0.0))
     assert found.value is None
     assert "no target is visible" in found.note
@@ -145,12 +145,12 @@ def test_the_official_metrics_share_one_extractor(tmp_path: Path, monkeypatch: p
     extractors = {id(kind(official()).extractors()[0]) for kind in kinds}
     assert len(extractors) == 1
     assert official().support == official().targets == 2048
-    numbers = np.arange(2 * 2 * len(ACCURACIES) + len(MOTION), dtype=float) / 100
+    numbers = np.arange(2 * 2 * len(NUMBERS) + len(MOTION), dtype=float) / 100
     monkeypatch.setattr(Shown, "of", lambda self, extractor: numbers)
     values = [kind(official()).score(clip(), Shown(np.zeros(0))).value for kind in kinds]
     assert values == [0.0, 0.01, 0.02, len(numbers[: -len(MOTION)]) / 100]
     other = AverageJaccard(official(rule="visible_and_certain", resolution="256"))
-    assert other.score(clip(), Shown(np.zeros(0))).value == 3 * len(ACCURACIES) / 100
+    assert other.score(clip(), Shown(np.zeros(0))).value == 3 * len(NUMBERS) / 100
 
 
 def test_what_is_not_the_published_protocol_is_told() -> None:

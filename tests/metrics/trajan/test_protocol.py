@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harness.errors import UserError
 from metrics.trajan.protocol import draw_queries, fit, make_episode, normalise, resize
-from metrics.trajan.scoring import ACCURACIES, STILL, accuracies, is_occluded, stillness
+from metrics.trajan.scoring import ACCURACIES, STILL, accuracies, is_occluded, numbers, reaches, stillness
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -130,6 +132,22 @@ def test_nothing_visible_is_undefined() -> None:
     found = accuracies(episode, episode.targets, np.ones((2, 8), bool), 256, 256)
     assert np.isnan(found["average_jaccard"])
     assert found["occlusion_accuracy"] == 1
+
+
+def test_the_moving_jaccard_looks_at_moving_targets_only() -> None:
+    tracks = np.full((3, 4, 2), 0.5, np.float32)
+    tracks[:, :, 0] += np.arange(4) / 128  # 6 pixels in all
+    tracks[0, :, 0] = 0.5
+    episode = make_episode(tracks, np.ones((3, 4), bool), 8, 1, 2, rng(3))
+    moves = episode.targets[:, 3, 0] > episode.targets[:, 0, 0]
+    answer = episode.targets.copy()
+    answer[moves] += 9.0
+    found = numbers(episode, answer, np.zeros((2, 8), bool), 256, 256)
+    assert found["moving_jaccard"] == 0
+    assert found["average_jaccard"] == (0 if moves.all() else pytest.approx(3 / (6 + 3)))
+    still = replace(episode, targets=np.full_like(episode.targets, 0.5))
+    assert np.isnan(numbers(still, answer, np.zeros((2, 8), bool), 256, 256)["moving_jaccard"])
+    assert reaches(tracks[1:2], np.array([[True, False, False, True]])) == pytest.approx(6)
 
 
 def test_stillness_counts_tracks_that_stay_in_a_small_box() -> None:

@@ -207,4 +207,4 @@ def test_a_network_that_expects_rest_ranks_a_still_clip_above_itself_shaken(
     )
     found = {name: means for name, means, _ in table(lambda name, _: of(net, DATA, index, 32, name), ("jitter",), [0])}
     assert found["none"]["still"] > 0.85 > 0.5 > found["jitter"]["still"]
-    assert found["none"]["average_pts_within_thresh"] > found["jitter"]["average_pts_within_thresh"] + 0.2
+    assert found["none"]["average_jaccard"] > found["jitter"]["average_jaccard"] + 0.2
