@@ -1,18 +1,4 @@
-"""Environments for official tools: described by an `environment.yaml`, built once with uv, found by their digest.
-
-about: the official VBench package          # one line, for `mutoscope workers`
-python: "3.11"
-requirements: requirements.txt              # pinned; relative to the yaml
-smoke: import vbench                        # must run in the finished environment
-variables: {NAME: value}                    # set in the worker's process
-gigabytes: 7                                # free space a build needs
-overrides: [iopath==0.1.10]                 # versions forced on dependencies that forbid them
-sources:                                    # official code that is not a package; importable in the worker
-  vbench: {url: https://github.com/Vchitect/VBench, commit: 45e79ec1..., paths: [VBench-2.0]}
-extras:                                     # optional layers on top
-  more: {about: ..., requirements: more.txt, flags: [--no-deps], smoke: import more}
-  grit: {about: ..., by_hand: how its user gets it, smoke: import detectron2}  # only looked for, never installed
-"""
+"""Environments for official tools: described by an `environment.yaml`, built once with uv, found by their digest."""
 
 from __future__ import annotations
 
@@ -25,52 +11,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.cache import cache_folder
 from harness.errors import UserError, did_you_mean
-from metrics.workers.sources import Source, export
+from metrics.workers.description import Extra, content, read
+from metrics.workers.sources import export
 
 SHOWN = 15  # last lines of the log in an error
 Say = Callable[[str], None]
-
-
-class Extra(BaseModel):
-    """Further packages on top of the base, for those parts of the tool that need them: installed from `requirements`,
-    or by the user's own hand as `by_hand` says, and then only tried."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    about: str
-    smoke: str
-    requirements: str | None = None
-    flags: tuple[str, ...] = ()
-    by_hand: str = ""
-
-    @model_validator(mode="after")
-    def _one(self) -> Extra:
-        if (self.requirements is None) != bool(self.by_hand):
-            raise ValueError("give either requirements or by_hand")
-        return self
-
-
-class Description(BaseModel):
-    """The content of an `environment.yaml`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    about: str
-    python: str
-    requirements: str
-    smoke: str
-    variables: dict[str, str] = Field(default_factory=dict)
-    gigabytes: float = 1.0
-    overrides: tuple[str, ...] = ()
-    build: tuple[str, ...] = ()
-    sources: dict[str, Source] = Field(default_factory=dict)
-    extras: dict[str, Extra] = Field(default_factory=dict)
 
 
 class Environment:
@@ -78,7 +29,7 @@ class Environment:
 
     def __init__(self, name: str, file: Path) -> None:
         self.name, self.file = name, file
-        self.description = _read(file)
+        self.description = read(file)
         self.root = cache_folder() / "workers"
         self.folder = self.root / f"{name}@{self._digest()[:8]}"
         self.log = self.folder.with_name(f"{self.folder.name}.log")
@@ -271,7 +222,7 @@ class Environment:
             return self.folder / "ready.json"
         extra = self.description.extras[layer]
         requirements = (
-            extra.smoke.encode() if extra.requirements is None else _bytes(self.file.parent / extra.requirements)
+            extra.smoke.encode() if extra.requirements is None else content(self.file.parent / extra.requirements)
         )
         return self.folder / f"ready-{layer}-{hashlib.sha256(requirements).hexdigest()[:8]}.json"
 
@@ -280,7 +231,7 @@ class Environment:
 
     def _digest(self) -> str:
         """Of what the base is made of. Extras only add to it, so that one more does not mean building anew."""
-        requirements = _bytes(self.file.parent / self.description.requirements)
+        requirements = content(self.file.parent / self.description.requirements)
         identity = [self.description.python, *self.description.overrides, *self.description.build]
         identity += [f"{name} {source.model_dump_json()}" for name, source in sorted(self.description.sources.items())]
         return hashlib.sha256(json.dumps(identity).encode() + requirements).hexdigest()
@@ -293,24 +244,3 @@ def find_uv() -> list[str]:
     if not subprocess.run([sys.executable, "-m", "uv", "--version"], capture_output=True).returncode:
         return [sys.executable, "-m", "uv"]
     raise UserError("uv, which builds environments for official tools, is not installed", "pip install uv")
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}", "check the path") from error
-
-
-def _read(file: Path) -> Description:
-    try:
-        content: Any = yaml.safe_load(_bytes(file))
-        return Description.model_validate(content)
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: is not YAML: {' '.join(str(error).split())}", "correct it") from error
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(map(str, wrong["loc"])) or "its content"
-        raise UserError(
-            f"{file}: {where}: {wrong['msg']}", "what may stand there: metrics/workers/environment.py"
-        ) from error

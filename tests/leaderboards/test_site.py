@@ -120,6 +120,7 @@ def test_a_prompts_samples_count_together() -> None:
         ([4, 50, 8], [0.2, 0.9, 0.5], ["a", "c", "b"]),
         ([4, 50, 8], [0.2, 0.9, 0.1], ["a", "b"]),
         ([4, 50, 50], [0.95, 0.9, 0.1], ["a"]),
+        ([4, 50, 50], [0.2, 0.9, 0.5], ["a", "b"]),  # as dear and worse
         ([4, 4, 8], [0.3, 0.3, 0.1], ["a", "b"]),  # equal points do not beat each other
     ],
 )
