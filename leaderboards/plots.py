@@ -34,7 +34,7 @@ def pareto_plot(board: Leaderboard, column: Column, cost: str) -> str:
     costs = [math.log10(entry.cost[cost]) for entry in rows]
     ends = [x for e in rows for x in (_estimate(board, column, e).low, _estimate(board, column, e).high)]
     means = [_estimate(board, column, e).mean for e in rows]
-    x = _scale(min(costs), max(costs), LEFT + 14, WIDTH - RIGHT - 90)
+    x = _scale(min(costs), max(costs), LEFT + 14, WIDTH - RIGHT - 150)
     y = _scale(*_bounds([*means, *(v for v in ends if math.isfinite(v))]), HEIGHT - BOTTOM, TOP)
     parts = [*_axes(column, cost, x, y)]
     front = [entry for label in pareto(board, column, cost) for entry in rows if entry.label == label]
