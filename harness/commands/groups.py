@@ -134,7 +134,7 @@ def workers_list() -> None:
 @click.argument("name")
 @click.argument("extras", nargs=-1)
 def workers_build(name: str, extras: tuple[str, ...]) -> None:
-    """Build an environment with uv, once; EXTRAS are optional layers, e.g. `grit` of vbench."""
+    """Build an environment with uv, once; EXTRAS are optional layers, e.g. `pose` of vmbench."""
     from harness.commands.workers import build_worker
 
     sys.exit(build_worker(name, extras))

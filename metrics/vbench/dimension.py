@@ -67,7 +67,7 @@ class Dimension(Metric):
         if cls.engine(config) == "official":
             from metrics.vbench.official import require_environment
 
-            require_environment(cls.dimension)
+            require_environment()
         return paths
 
     @classmethod

@@ -16,14 +16,13 @@ from metrics.workers.client import Program, Worker
 from metrics.workers.known import environment
 
 HERE = Path(__file__).with_name("official_env")
-GRIT = ("object_class", "multiple_objects", "color", "spatial_relationship")
 ABOUT_A_PROMPT = ("temporal_style", "overall_consistency", "human_action", "color")
 SEED = 0  # nothing in the package is random; fixed all the same
 
 
-def require_environment(dimension: str) -> Path:
+def require_environment() -> Path:
     """The interpreter of the official environment. Raises UserError, with the command, unless it is built."""
-    return environment("vbench").require("grit" if dimension in GRIT else "")
+    return environment("vbench").require()
 
 
 class OfficialDimension:
@@ -67,12 +66,12 @@ class OfficialDimension:
         }
 
     def _program(self) -> Program:
-        python = require_environment(self.dimension)
+        where = environment("vbench")
         self._folder = Path(tempfile.mkdtemp(prefix=f"vbench-{self.dimension}-"))
         weights = folder(GROUP, self.config.weights).resolve()
         return Program(
             name=f"vbench {self.dimension} (official)",
-            python=python,
+            python=where.require(),
             script=HERE / "worker.py",
             arguments={
                 "dimension": self.dimension,
@@ -85,6 +84,7 @@ class OfficialDimension:
             folder=self._folder,
             log=cache_folder() / "workers" / "logs" / f"vbench-{self.dimension}.log",
             threads=threads(),
+            paths=where.paths,
         )
 
 

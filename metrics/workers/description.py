@@ -11,7 +11,6 @@ sources:                                    # official code that is not a packag
   vbench: {url: https://github.com/Vchitect/VBench, commit: 45e79ec1..., paths: [VBench-2.0]}
 extras:                                     # optional layers on top
   more: {about: ..., requirements: more.txt, flags: [--no-deps], smoke: import more}
-  grit: {about: ..., by_hand: how its user gets it, smoke: import detectron2}  # only looked for, never installed
 """
 
 from __future__ import annotations
@@ -20,28 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UserError
 from metrics.workers.sources import Source
 
 
 class Extra(BaseModel):
-    """Further packages on top of the base, for those parts of the tool that need them: installed from `requirements`,
-    or by the user's own hand as `by_hand` says, and then only tried."""
+    """Further packages on top of the base, for those parts of the tool that need them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     about: str
+    requirements: str
     smoke: str
-    requirements: str | None = None
     flags: tuple[str, ...] = ()
-    by_hand: str = ""
-
-    @model_validator(mode="after")
-    def _one(self) -> Extra:
-        if (self.requirements is None) != bool(self.by_hand):
-            raise ValueError("give either requirements or by_hand")
-        return self
 
 
 class Description(BaseModel):

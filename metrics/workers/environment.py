@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from harness.cache import cache_folder
 from harness.errors import UserError, did_you_mean
-from metrics.workers.description import Extra, content, read
+from metrics.workers.description import content, read
 from metrics.workers.sources import export
 
 SHOWN = 15  # last lines of the log in an error
@@ -56,7 +56,7 @@ class Environment:
     def files(self) -> tuple[Path, ...]:
         """What pins the tool: the description, all requirements, and the worker's script."""
         extras = (extra.requirements for extra in self.description.extras.values())
-        names = (self.description.requirements, *filter(None, extras), "worker.py")
+        names = (self.description.requirements, *extras, "worker.py")
         return self.file, *(self.file.parent / name for name in names)
 
     def status(self, extra: str = "") -> Literal["ready", "missing", "broken"]:
@@ -107,10 +107,7 @@ class Environment:
                 if self.status(extra) != "ready":
                     layer = self.description.extras[extra]
                     flags = ("--reinstall", *layer.flags)  # an interrupted installation looks complete to uv
-                    if layer.requirements is None:
-                        self._look_for(extra, layer, say)
-                    else:
-                        self._layer(uv, extra, layer.requirements, layer.smoke, flags, say)
+                    self._layer(uv, extra, layer.requirements, layer.smoke, flags, say)
 
     def remove(self) -> int:
         """Delete every environment of this name, also of earlier requirements; how many there were."""
@@ -143,19 +140,6 @@ class Environment:
                 file.write_text("\n".join(lines) + "\n")
                 install += [flag, str(file)]
         self._run(install, say)
-        self._try(layer, smoke, say)
-
-    def _look_for(self, layer: str, extra: Extra, say: Say) -> None:
-        """Mark packages that the user has installed as ready. Raises UserError, saying how to get them."""
-        try:
-            self._try(layer, extra.smoke, say)
-        except UserError as error:
-            raise UserError(
-                f"{self.name} {layer}: not in {self.python}, and not installed by this command",
-                f"{extra.by_hand.format(python=self.python)}; then run this command again",
-            ) from error
-
-    def _try(self, layer: str, smoke: str, say: Say) -> None:
         search = f"import sys; sys.path[:0] = {list(map(str, self.paths))}\n" if self.paths else ""
         self._run([str(self.python), "-I", "-c", search + smoke], say)
         marker = self._marker(layer)

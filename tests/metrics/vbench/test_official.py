@@ -20,7 +20,7 @@ import torch
 from harness.api import Clip, Score, UserError
 from metrics.vbench import official, official_only
 from metrics.vbench.dimension import VBenchOptions
-from metrics.vbench.official import GRIT, HERE, OfficialDimension
+from metrics.vbench.official import HERE, OfficialDimension
 from metrics.vbench.seeded import write_all
 from metrics.vbench.table import files
 from metrics.workers.client import WorkerError
@@ -57,6 +57,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OfficialDi
     monkeypatch.setattr(official, "HERE", tmp_path)
     monkeypatch.setenv("MUTOSCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MUTOSCOPE_WORKER_VBENCH", sys.executable)
+    env = environment("vbench")
+    env.folder.mkdir(parents=True)
+    (env.folder / "sources.json").touch()
     found = OfficialDimension("color", VBenchOptions(weights=str(tmp_path / "weights"), device="cpu"))
     yield found
     found.close()
@@ -107,13 +110,12 @@ def test_not_applicable_and_failed_are_told_apart(fake: OfficialDimension, tmp_p
     assert fake.score(clip(tmp_path, "skip")).value is None
 
 
-@pytest.mark.parametrize("dimension", ["color", "scene"])
 def test_an_environment_that_is_not_built_is_named_with_its_command(
-    dimension: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MUTOSCOPE_CACHE", str(tmp_path))
     monkeypatch.delenv("MUTOSCOPE_WORKER_VBENCH", raising=False)
-    worker = OfficialDimension(dimension, VBenchOptions())
+    worker = OfficialDimension("color", VBenchOptions())
     with pytest.raises(
         UserError, match="the vbench environment: missing\nbuild it with `mutoscope workers build vbench`"
     ):
@@ -122,15 +124,13 @@ def test_an_environment_that_is_not_built_is_named_with_its_command(
     env.python.parent.mkdir(parents=True)
     env.python.symlink_to(sys.executable)
     (env.folder / "ready.json").touch()
-    if dimension == "color":
-        with pytest.raises(UserError, match=r"vbench environment's grit packages: missing\n.* build vbench grit`"):
-            official.require_environment(dimension)
-    else:
-        assert official.require_environment(dimension) == env.python
+    assert official.require_environment() == env.python
 
 
 def test_five_dimensions_are_official_only() -> None:
-    assert [kind.dimension for kind in ONLY] == [*GRIT, "scene"]
+    assert [kind.dimension for kind in ONLY] == [
+        "object_class", "multiple_objects", "color", "spatial_relationship", "scene"
+    ]  # fmt: skip
     for kind in ONLY:
         assert kind.name == f"vbench/{kind.dimension}"
         assert kind.engine(VBenchOptions()) == "official"
@@ -144,9 +144,9 @@ def test_the_environment_is_pinned_to_the_last_package() -> None:
     assert len(lines) == 110
     assert all(re.fullmatch(r'[a-z0-9-]+==[0-9][0-9a-z.]*( ; sys_platform == "linux")?', line) for line in lines)
     assert {"vbench==0.1.5", "torch==2.14.1", "torchvision==0.29.1", "numpy==1.26.4"} <= set(lines)
-    grit = environment("vbench").description.extras["grit"]
-    assert grit.requirements is None  # on no package index: its user installs it, the command only looks for it
-    assert "detectron2.readthedocs.io" in grit.by_hand
+    (source,) = environment("vbench").description.sources.values()
+    assert source.url == "https://github.com/facebookresearch/detectron2"
+    assert source.commit == "02b5c4e295e990042a714712c21dc79b731e8833"
 
 
 # ---- the worker script, as far as it goes without the package -----------------------------------------------------
@@ -204,9 +204,9 @@ def test_a_pickle_with_code_runs_only_if_its_digest_was_right(script: ModuleType
 # ---- with the package: needs its environment -----------------------------------------------------------------------
 
 
-def needs(dimension: str) -> None:
+def needs_the_package() -> None:
     try:
-        official.require_environment(dimension)
+        official.require_environment()
     except UserError as error:
         pytest.skip(error.problem)
 
@@ -233,7 +233,7 @@ def scores(dimension: str, weights: Path, paths: dict[str, Path]) -> dict[str, S
 @pytest.mark.parametrize("dimension", sorted(set(RECORDED) - {kind.dimension for kind in ONLY}))
 def test_rows_are_those_of_one_whole_evaluation(dimension: str, tmp_path: Path) -> None:
     """`VBench.evaluate` on all clips at once was recorded; here each is asked for by itself."""
-    needs(dimension)
+    needs_the_package()
     if files(dimension):
         write_all(tmp_path / "weights", [dimension], SEED, small=True)
     support(tmp_path / "weights")
@@ -248,7 +248,7 @@ def test_rows_are_those_of_one_whole_evaluation(dimension: str, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_odd_files(tmp_path: Path) -> None:
-    needs("temporal_flickering")
+    needs_the_package()
     strange = tmp_path / 'it\'s a "clip"; $(rm) é 東京\n.MP4'
     write(tmp_path, "slow")
     shutil.copy(tmp_path / "slow.mp4", strange)
@@ -267,7 +267,7 @@ def test_odd_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_missing_file_is_not_fetched(tmp_path: Path) -> None:
-    needs("imaging_quality")
+    needs_the_package()
     with pytest.raises(WorkerError, match=r"a file is missing: the tool would now run wget .*musiq_spaq_ckpt-358bb6af"):
         scores("imaging_quality", tmp_path, write(tmp_path, "pair"))
 

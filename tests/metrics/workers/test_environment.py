@@ -217,24 +217,6 @@ def test_a_ready_made_environment_gets_the_official_code_alone(home: Path, monke
     assert not (env.folder / "env").exists()
 
 
-@pytest.mark.parametrize(("module", "found"), [("json", True), ("detectron7", False)])
-def test_an_extra_installed_by_hand_is_only_looked_for(module: str, found: bool, home: Path) -> None:
-    env = toy(home)
-    text = env.file.read_text().split("extras:")[0]
-    env.file.write_text(
-        text + f'extras: {{own: {{about: x, by_hand: "get it into {{python}}", smoke: import {module}}}}}\n'
-    )
-    env, said = Environment("toy", env.file), list[str]()
-    if found:
-        env.build(["own"], said.append)
-        assert env.status("own") == "ready"
-    else:
-        with pytest.raises(UserError, match=f"(?s)toy own: not in {env.python}.*get it into {env.python}; then run"):
-            env.build(["own"], said.append)
-        assert (env.status(), env.status("own")) == ("ready", "missing")
-    assert sum("pip install" in line for line in said) == 1  # the base
-
-
 def test_an_extra_that_fails_leaves_the_base_ready(home: Path) -> None:
     env = toy(home, more="import nothing_of_this_name")
     with pytest.raises(UserError, match="nothing_of_this_name"):
