@@ -41,6 +41,18 @@ def turning(frames: int) -> NDArray[np.int64]:
     return np.minimum(np.arange(frames), frames - 1 - np.arange(frames))
 
 
+def as_far_and_back(move: Motion, rng: np.random.Generator) -> Motion:
+    """There and back at twice the pace, so that things go as far as they did."""
+    return reorder(move, turning_fast(len(move.shown)))
+
+
+def turning_fast(frames: int) -> NDArray[np.int64]:
+    """0, 2, 4, ... to the end and back."""
+    last = max(1, frames - 1)
+    place = 2 * np.arange(frames) % (2 * last)
+    return np.minimum(place, 2 * last - place)
+
+
 def upside_down(move: Motion, rng: np.random.Generator) -> Motion:
     """Mirrored top to bottom: what falls rises, and a bounce hangs from a ceiling."""
     height = move.size[0]
@@ -137,6 +149,7 @@ DAMAGES: Mapping[str, Damage] = {
     "object teleport": object_teleport,
     "jitter": jitter,
     "reversed: there and back": there_and_back,
+    "reversed: there and back, as far": as_far_and_back,
     "reversed: accelerations": reversed_acceleration,
     "reversed: upside down": upside_down,
     "reversed: time": reversed_time,

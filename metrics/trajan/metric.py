@@ -68,6 +68,7 @@ class Reconstructed(Metric):
 
     level = "clip"
     number: ClassVar[str]  # of NUMBERS or MOTION
+    undefined: ClassVar[str] = "no target is visible after the first frame"
     config: Any
 
     def __init__(self, config: Any) -> None:
@@ -97,10 +98,11 @@ class Reconstructed(Metric):
         if not found:
             return Score(None, note="a single frame has no tracks")
         value = found[self.number]
-        parts = {name: found[name] for name in (*NUMBERS, *MOTION) if name != self.number}
+        rest = {name: found[name] for name in (*NUMBERS, *MOTION) if name != self.number}
+        parts = {name: part for name, part in rest.items() if not math.isnan(part)}
         if math.isnan(value):
-            return Score(None, note=f"{self.number} is undefined: no target is visible after the first frame")
-        return Score(value, {name: part for name, part in parts.items() if not math.isnan(part)})
+            return Score(None, parts, f"{self.number} is undefined: {self.undefined}")
+        return Score(value, parts)
 
 
 class Trajan(Reconstructed):
@@ -188,14 +190,18 @@ class Stillness(Trajan):
 class TrajanShapes(Reconstructed):
     """TRAJAN's protocol with a small network of the same design that knows the motions of the embedded world only.
 
-    The value is the Average Jaccard in pixels of 256x256; the other numbers and the share of still tracks are parts.
-    Frames are tracked at 64x64. Clips longer than the network's 32 frames are judged by their beginning. Not TRAJAN's
-    numbers.
+    The value is the Average Jaccard of the targets that move, in pixels of 256x256: over all targets it would mostly
+    say how much of a clip stands still. A clip in which nothing moves has none. The other numbers, that of all targets
+    among them, and the share of still tracks are parts. Frames are tracked at 64x64. Clips longer than the network's 32
+    frames are judged by their beginning. Not TRAJAN's numbers.
     """
 
     name = "trajan-shapes"
+    version = 2  # 1: of all targets
     Config = ShapesOptions
-    number = "average_jaccard"
+    number = "moving_jaccard"
+    undefined = "nothing moves"
+    moves = {"shuffle": "down", "teleport": "down", "jitter": "down"}
     config: ShapesOptions
 
     @classmethod
@@ -205,7 +211,7 @@ class TrajanShapes(Reconstructed):
 
     @classmethod
     def warning(cls, config: ShapesOptions) -> str:
-        return "a judge of the embedded world only; near-static clips score high: read it beside its part `still`"
+        return "a judge of the embedded world only"
 
     def find_extractor(self) -> Reconstruction:
         return _shared(require_shapes(), SMALL, self.config, "jax>=0.5", SHAPES_SIDE)

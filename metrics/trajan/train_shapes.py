@@ -1,10 +1,10 @@
 """Trains the network of `trajan-shapes` on the embedded world: `python -m metrics.trajan.train_shapes`.
 
-Every step takes some clips of the train split, half of them mirrored, follows random points through them, shows the
-encoder one half as a tracker might see them (a little off, lost after an occlusion) and asks for the other. All
-randomness is a function of (seed, step), and the state file is written every `--save-every` steps, so a killed run goes
-on with the same numbers. The learning rate is flat until the last `--decay` steps: before those, a run can be resumed
-towards another end. At the end the weights are written and the state file is deleted.
+Every step takes some clips of the train split in which things go somewhere, half of them mirrored, follows random
+points through them, shows the encoder some as a tracker might see them (a little off, lost after an occlusion) and asks
+for others. All randomness is a function of (seed, step), and the state file is written every `--save-every` steps, so a
+killed run goes on with the same numbers. The learning rate is flat until the last `--decay` steps: before those, a run
+can be resumed towards another end. At the end the weights are written and the state file is deleted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,23 +27,26 @@ from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 from harness.api import ClipSpec, UserError, derive_seed
 from metrics.trajan.checkpoint import arrays_of
 from metrics.trajan.model import Decoded, TrackAutoEncoder
+from metrics.trajan.rest import start_at_rest
 from metrics.trajan.sizes import SMALL
 from metrics.trajan.table import SHAPES_WEIGHTS
 from metrics.trajan.world import Motion, draw_queries, motion, world
 
-REST, RIDGE = (16, 256), 1e-3  # clips and points at rest of the first fit
-USED, WAVES, WAVE = 48, 6, 0.5  # directions that it uses; movements in the others, cosines in time, and their size
 SIDE = 256.0  # pixels in which errors are counted, whatever the clip's size
 EARLY = 1000  # steps in which ever fewer points are asked for from the frame in which they are first seen
 THINNED, KEPT = 0.85, 0.35  # share of clips whose support tracks are shown in a share of their frames, which is cheaper
 INSIDE = 10.0  # weight of what keeps latents in [-1, 1], outside of which they are clipped and do not learn
 NEAR = 6.0  # pixels: a prediction that is nearer is one the network should be certain of
 CORNER = 2.0  # pixels: where the loss turns from square to linear
-ON_THINGS = 0.5  # share of the points that are put on things; the rest falls anywhere
-USUAL = 0.6  # share of clips of 17 frames of 64x64 at 8 fps
+ON_THINGS = 0.7  # share of the points that are put on things; the rest falls anywhere
+BOUNCES = 0.5  # share of clips in which something bounces, the one motion that knows up from down; in the rest
+GOING = ("drift", "orbit", "zigzag", "occlude")  # something does one of these
+USUAL = 0.8  # share of clips of 17 frames of 64x64 at 8 fps
+SEARCHED = 8  # clips that are looked through for one that is used
 LENGTHS, SHAPES, RATES = (9, 13, 16, 21, 25, 32), ((64, 64), (64, 96), (48, 80), (96, 64)), (8.0, 12.0, 16.0)
-PEAK_RATE, WARM_UP, WEIGHT_DECAY, CLIP_NORM = 5e-4, 100, 1e-2, 1.0
+MUON_RATE, PEAK_RATE, WARM_UP, WEIGHT_DECAY, CLIP_NORM = 2e-3, 1e-3, 100, 1e-2, 1.0
 SHARES = {"track_predictor": 0.2, "query_encoder": 0.1}  # of the learning rate, where a pixel is a small change
+TRANSFORMERS = ("input_track_transformer", "tracks_to_latents", "decompress_attn", "track_readout_attn")
 
 Batch = dict[str, Tensor]
 Array = NDArray[Any]
@@ -76,13 +80,29 @@ def blemish(tracks: Array, visible: Array, queries: Array, rng: np.random.Genera
 def clip_motion(seed: int, index: int) -> Motion:
     """The motion of clip `index` of the train split, which has its own length, shape and rate."""
     spec = draw_spec(np.random.default_rng(derive_seed(seed, "spec", index)))
-    return motion(world("train", seed, index + 1, spec), index)
+    found = motion(world("train", seed, index + 1, spec), index)
+    return replace(found, shown=found.shown.astype(np.int8))  # thousands are kept
 
 
-def make_clip(seed: int, index: int, points: int, early: float, rng: np.random.Generator) -> dict[str, Array]:
-    """One clip's share of a batch: `points` support tracks and as many targets, padded to the network's frames."""
-    move = clip_motion(seed, index)
-    queries = draw_queries(move, 2 * points, ON_THINGS, rng)
+@cache
+def chosen_clips(seed: int, clips: int) -> NDArray[np.int64]:
+    """Which clips of the train split are used, `[clips]`: the first that fit, in random order."""
+    wanted = {True: round(BOUNCES * clips), False: clips - round(BOUNCES * clips)}
+    found = list[int]()
+    for index, row in enumerate(world("train", seed, SEARCHED * clips).rows()):
+        motions = {thing["motion"] for thing in row.meta["objects"]}
+        bounces = "bounce" in motions
+        if wanted[bounces] and (bounces or motions & set(GOING)):
+            wanted[bounces] -= 1
+            found.append(index)
+    if any(wanted.values()):
+        raise UserError(f"{SEARCHED * clips} clips of the world hold too few that fit", "raise --clips")
+    return np.random.default_rng(derive_seed(seed, "chosen")).permutation(found)
+
+
+def make_clip(move: Motion, points: int, targets: int, early: float, rng: np.random.Generator) -> dict[str, Array]:
+    """One clip's share of a batch: `points` support tracks and `targets` others, padded to the network's frames."""
+    queries = draw_queries(move, points + targets, ON_THINGS, rng)
     tracks, visible, _ = move.follow(queries)
     height, width = move.size
     tracks = tracks / (width, height)
@@ -92,14 +112,14 @@ def make_clip(seed: int, index: int, points: int, early: float, rng: np.random.G
     shown, seen = blemish(tracks[:points], visible[:points], queries[:points], rng)
     if rng.random() < THINNED:
         seen &= rng.random(seen.shape) < KEPT
-    from_start = rng.random(points) < early
+    from_start = rng.random(targets) < early
     asked = np.array(
         [
             row.argmax() if e else rng.choice(np.flatnonzero(row))
             for e, row in zip(from_start, visible[points:], strict=True)
         ]
     )
-    at = tracks[points + np.arange(points), asked]
+    at = tracks[points + np.arange(targets), asked]
     pad = ((0, 0), (0, SMALL.frames - frames))
     return {
         "support": np.pad(np.where(seen[..., None], shown, 0), (*pad, (0, 0))),
@@ -108,17 +128,17 @@ def make_clip(seed: int, index: int, points: int, early: float, rng: np.random.G
         "queries": np.concatenate([asked[:, None], at], 1),
         "targets": np.pad(tracks[points:], (*pad, (0, 0))),
         "visible": np.pad(visible[points:], pad),
-        "real": np.pad(np.ones((points, frames), bool), pad),
+        "real": np.pad(np.ones((targets, frames), bool), pad),
         "shape": np.array([width / max(width, height), height / max(width, height)]),
     }
 
 
 def make_batch(options: argparse.Namespace, step: int) -> Batch:
-    made = []
+    made, used = [], chosen_clips(options.seed, options.clips)
     for place in range(options.batch):
         rng = np.random.default_rng(derive_seed(options.seed, "trajan-shapes", step, place))
-        index = (step * options.batch + place) % options.clips
-        made.append(make_clip(options.seed, index, options.points, 1 - step / EARLY, rng))
+        move = clip_motion(options.seed, int(used[(step * options.batch + place) % options.clips]))
+        made.append(make_clip(move, options.points, options.targets, 1 - step / EARLY, rng))
     arrays = {name: np.stack([clip[name] for clip in made]) for name in made[0]}
     return {name: torch.from_numpy(a.astype(np.float32) if a.dtype.kind == "f" else a) for name, a in arrays.items()}
 
@@ -139,80 +159,26 @@ def loss(out: Decoded, batch: Batch) -> Tensor:
     )
 
 
-@torch.no_grad()
-def start_at_rest(net: TrackAutoEncoder, seed: int) -> None:
-    """Initial weights with which points stay where they are asked for, so that what is left to learn is motion.
-
-    A pixel is a four-thousandth of what the network's layers usually put out. So the query's token is made large and
-    smooth in (x, y), the layers after it small, and the last one is the least-squares fit of points at rest. Heads look
-    at few tokens rather than at all, and latents depend on tracks more than on which latent they are.
-    """
-    for name, value in net.named_parameters():
-        if name.startswith("track_readout_attn") and name.endswith(("dense_out.weight", "MLP_out.weight")):
-            value.mul_(0.3)
-        if name.endswith(("norm_query.weight", "norm_key.weight")):
-            value.mul_(1.6)
-    net.initializer.mul_(0.3)
-    scales = torch.tensor([2 ** (i / 3) for i in range(net.sizes.frequencies)]).repeat(2)
-    inner = torch.cat([scales, scales, torch.ones(1)])
-    net.query_encoder.weight.div_((inner[:, None] * scales).flatten())
-    rng, (clips, points) = np.random.default_rng(derive_seed(seed, "rest")), REST
-    queries = torch.from_numpy(rng.random((clips, points, 3)) * (net.sizes.frames, 1, 1)).float()
-    gain = 3 / net._query_tokens(queries[..., 1:], queries[..., 0].long()).std(dim=(0, 1)).mean()
-    net.query_encoder.weight.mul_(gain)
-    net.query_encoder.bias.mul_(gain)
-    _fit_rest(net, queries, torch.from_numpy(rng.uniform(-1, 1, (clips, net.sizes.latents, net.sizes.latent_width))))
-
-
-def _fit_rest(net: TrackAutoEncoder, queries: Tensor, latents: Tensor) -> None:
-    """Sets the last layer: places by the ridge regression of queries' places on what reaches it, for all frames;
-    and beside it, in directions that points at rest do not use, random movements that are smooth in time."""
-    seen: list[Tensor] = []
-    hook = net.track_predictor.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    net.decode(latents.float(), queries, queries.shape[1])
-    hook.remove()
-    features = torch.cat(seen).double()
-    places = queries[..., 1:].flatten(0, 1).double()
-    centre, middle = features.mean(0), places.mean(0)
-    spread = (features - centre).T @ (features - centre) / len(features)
-    ridge = RIDGE * torch.eye(len(spread), dtype=torch.float64)
-    fit = torch.linalg.solve(spread + ridge, (features - centre).T @ (places - middle) / len(features))
-    used = torch.linalg.eigh(spread).eigenvectors[:, -USED:]
-    free = torch.randn(2, WAVES, len(spread), dtype=torch.float64) * WAVE * len(spread) ** -0.5
-    free = free - free @ used @ used.T
-    frames = net.sizes.frames
-    time = (torch.arange(frames, dtype=torch.float64) + 0.5) / frames
-    waves = torch.stack([(torch.pi * k * time).cos() for k in range(WAVES)], 1)  # [T, waves]
-    for axis in range(2):
-        rows = slice(axis * frames, (axis + 1) * frames)
-        weight = fit[:, axis] + waves @ free[axis]
-        net.track_predictor.weight[rows] = weight.float()
-        net.track_predictor.bias[rows] = (middle[axis] - weight @ centre).float()
-
-
 def train(options: argparse.Namespace) -> TrackAutoEncoder:
     """Train, or go on from the state file, to `options.steps`."""
     torch.manual_seed(derive_seed(options.seed, "trajan-shapes"))
     net = TrackAutoEncoder(SMALL)
     start_at_rest(net, options.seed)
-    groups: list[dict[str, Any]] = [
-        {"params": [value], "share": next((share for part, share in SHARES.items() if name.startswith(part)), 1.0)}
-        for name, value in net.named_parameters()
-    ]
-    optimiser = torch.optim.AdamW(groups, PEAK_RATE, weight_decay=WEIGHT_DECAY)
-    parts = {"net": net, "optimiser": optimiser}
+    muon, adam = optimisers(net)
+    parts = {"net": net, "muon": muon, "adam": adam}
     first, mean, start = resume(options, parts), 0.0, time.monotonic()
     for step in range(first, options.steps):
         batch = make_batch(options, step)
         latents = net.encode(batch["support"], batch["seen"], batch["boundary"])
-        out = net.decode(latents, batch["queries"], options.points)
+        out = net.decode(latents, batch["queries"], options.targets)
         value = loss(out, batch) + INSIDE * (latents.abs() - 1).relu().square().mean()
-        optimiser.zero_grad()
+        net.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP_NORM)
-        for group in optimiser.param_groups:
-            group["lr"] = rate(step, options) * group["share"]
-        optimiser.step()
+        for optimiser in (muon, adam):
+            for group in optimiser.param_groups:
+                group["lr"] = rate(step, options) * group["peak"]
+            optimiser.step()
         mean = value.item() if step == first else 0.98 * mean + 0.02 * value.item()
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
             checkpoint(options, step + 1, parts)
@@ -220,9 +186,24 @@ def train(options: argparse.Namespace) -> TrackAutoEncoder:
     return net.eval()
 
 
+def optimisers(net: TrackAutoEncoder) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the matrices of the transformers, AdamW for everything else."""
+    muon, adam = list[dict[str, Any]](), list[dict[str, Any]]()
+    for name, value in net.named_parameters():
+        if value.ndim == 2 and name.startswith(TRANSFORMERS):
+            muon.append({"params": [value], "peak": MUON_RATE})
+        else:
+            share = next((share for part, share in SHARES.items() if name.startswith(part)), 1.0)
+            adam.append({"params": [value], "peak": PEAK_RATE * share})
+    return (
+        torch.optim.Muon(muon, MUON_RATE, WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(adam, PEAK_RATE, weight_decay=WEIGHT_DECAY),
+    )
+
+
 def rate(step: int, options: argparse.Namespace) -> float:
-    """Rising, flat, then falling to nothing."""
-    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP, (options.steps - step) / options.decay)
+    """Share of the peak learning rate: rising, flat, then falling to nothing."""
+    return min(1.0, (step + 1) / WARM_UP, (options.steps - step) / options.decay)
 
 
 def checkpoint(options: argparse.Namespace, step: int, parts: Mapping[str, Any]) -> None:
@@ -252,18 +233,19 @@ def resume(options: argparse.Namespace, parts: Mapping[str, Any]) -> int:
 
 def protocol(options: argparse.Namespace) -> dict[str, int]:
     """The options that decide the numbers, besides where it ends."""
-    return {name: getattr(options, name) for name in ("batch", "points", "clips", "seed", "threads")}
+    return {name: getattr(options, name) for name in ("batch", "points", "targets", "clips", "seed", "threads")}
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--batch", type=int, default=16, help="clips a step")
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--batch", type=int, default=24, help="clips a step")
     parser.add_argument(
-        "--decay", type=int, default=2000, help="last steps, in which the learning rate falls to nothing"
+        "--decay", type=int, default=4000, help="last steps, in which the learning rate falls to nothing"
     )
-    parser.add_argument("--points", type=int, default=32, help="support tracks of a clip, and as many targets")
-    parser.add_argument("--clips", type=int, default=800, help="clips of the train split that are used")
+    parser.add_argument("--points", type=int, default=32, help="support tracks of a clip")
+    parser.add_argument("--targets", type=int, default=48, help="tracks that are asked for")
+    parser.add_argument("--clips", type=int, default=2400, help="clips of the train split that are used")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; part of what makes runs identical")
     parser.add_argument("--save-every", type=int, default=100)

@@ -16,9 +16,9 @@ from metrics.trajan import metric, reconstruction
 from metrics.trajan.checkpoint import arrays_of
 from metrics.trajan.metric import AverageJaccard, OcclusionAccuracy, PointsWithin, Stillness, TrajanShapes
 from metrics.trajan.model import TrackAutoEncoder
+from metrics.trajan.rest import start_at_rest
 from metrics.trajan.scoring import MOTION, NUMBERS, RULES
 from metrics.trajan.sizes import SMALL
-from metrics.trajan.train_shapes import start_at_rest
 from tests.footage import drifting
 
 torch.set_num_threads(1)
@@ -70,14 +70,16 @@ def test_a_clip_gets_all_numbers(weights: Path) -> None:
     found = score(footage(7, 2.0))
     assert found.value is not None
     assert 0 <= found.value <= 1
-    assert set(found.parts) == {*NUMBERS, *MOTION} - {"average_jaccard"}
+    assert set(found.parts) == {*NUMBERS, *MOTION} - {"moving_jaccard"}
     assert found.parts["still"] < 0.5
 
 
 def test_a_still_clip_is_seen_to_be_still(weights: Path) -> None:
     frames = footage(7, 0.0)
-    assert score(frames).parts["still"] == 1
-    assert score(frames).parts["mean_path"] < 0.5
+    found = score(frames)
+    assert (found.value, found.note) == (None, "moving_jaccard is undefined: nothing moves")
+    assert found.parts["still"] == 1
+    assert found.parts["mean_path"] < 0.5
 
 
 def test_numbers_depend_on_the_frames_alone(weights: Path) -> None:
@@ -115,10 +117,11 @@ def test_what_cannot_be_divided_has_no_value(monkeypatch: pytest.MonkeyPatch, we
     found = score(footage(2, 0.0))
     assert found.value == 0  # nothing is visible, but something was claimed to be
     assert "average_pts_within_thresh" not in found.parts
-    row[NUMBERS.index("average_jaccard")] = np.nan
+    row[NUMBERS.index("moving_jaccard")] = np.nan
     found = score(footage(2, 0.0))
     assert found.value is None
-    assert "no target is visible" in found.note
+    assert "nothing moves" in found.note
+    assert found.parts["average_jaccard"] == 0
 
 
 def test_closing_lets_go_of_tracker_and_network(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

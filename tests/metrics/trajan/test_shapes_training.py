@@ -14,9 +14,10 @@ import torch
 from harness.api import UserError
 from metrics.trajan import damage, train_shapes
 from metrics.trajan.model import TrackAutoEncoder
+from metrics.trajan.rest import start_at_rest
 from metrics.trajan.separation import auc, choose, of_pixels, of_truth, table, wins
 from metrics.trajan.sizes import SMALL
-from metrics.trajan.train_shapes import blemish, make_batch, rate, start_at_rest, train
+from metrics.trajan.train_shapes import blemish, chosen_clips, make_batch, rate, train
 from metrics.trajan.world import Motion, draw_queries, motion, world
 
 torch.set_num_threads(1)
@@ -73,7 +74,14 @@ def test_reordered_clips_show_the_same_places_in_another_order() -> None:
     np.testing.assert_array_equal(back.shown, move.shown[::-1])
     assert damage.turning(6).tolist() == [0, 1, 2, 2, 1, 0]
     assert damage.turning(5).tolist() == [0, 1, 2, 1, 0]
-    np.testing.assert_allclose(middle(there), middle(there)[::-1], atol=1e-9)
+    assert damage.turning_fast(5).tolist() == [0, 2, 4, 2, 0]
+    assert damage.turning_fast(6).tolist() == [0, 2, 4, 4, 2, 0]
+    far = damage.as_far_and_back(move, rng())
+    row = [thing["motion"] for thing in DATA.rows()[choose(DATA, ("drift",), 1)[0]].meta["objects"]].index("drift")
+    paths = [middle(other, row) for other in (move, far, there)]
+    reach = [np.hypot(*(path.max(0) - path.min(0))) for path in paths]
+    assert reach[1] == pytest.approx(reach[0], rel=1e-6)
+    assert reach[2] == pytest.approx(reach[0] / 2, rel=1e-3)
     order = damage.shuffled(move, rng()).shown
     assert not np.array_equal(order, move.shown)
     assert sorted(frame.tobytes() for frame in order) == sorted(frame.tobytes() for frame in move.shown)
@@ -136,7 +144,17 @@ def test_blemished_tracks_are_lost_for_good() -> None:
 
 
 def options(folder: Path, **change: int) -> argparse.Namespace:
-    chosen = {"steps": 3, "batch": 2, "points": 8, "decay": 2, "clips": 4, "seed": 3, "threads": 1, "save_every": 1}
+    chosen = {
+        "steps": 3,
+        "batch": 2,
+        "points": 8,
+        "targets": 6,
+        "decay": 2,
+        "clips": 4,
+        "seed": 3,
+        "threads": 1,
+        "save_every": 1,
+    }
     return argparse.Namespace(**{**chosen, **change}, state=folder / "state.pt")
 
 
@@ -146,6 +164,15 @@ def test_a_batch_is_a_function_of_seed_and_step(tmp_path: Path) -> None:
     assert not torch.equal(first["queries"], other["queries"])
     when = first["queries"][..., :1].long()[..., None].expand(-1, -1, -1, 2)
     assert torch.equal(first["targets"].gather(2, when)[:, :, 0], first["queries"][..., 1:])
+
+
+def test_half_of_the_clips_bounce_and_in_all_something_goes_somewhere() -> None:
+    used = chosen_clips(3, 40)
+    rows = world("train", 3, 320).rows()
+    motions = [{thing["motion"] for thing in rows[index].meta["objects"]} for index in used]
+    assert len(set(used.tolist())) == 40
+    assert sum("bounce" in names for names in motions) == 20
+    assert all(names & {"bounce", "drift", "orbit", "zigzag", "occlude"} for names in motions)
 
 
 def test_a_new_network_expects_points_to_rest() -> None:
