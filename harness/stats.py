@@ -11,18 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from harness.sign_flips import EXACT, FLIPS, sign_flip
 
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95  # of intervals; 1 - LEVEL is the family-wise error of ranks
 DRAWS = 4000  # bootstrap resamples
 FEWEST = 5  # prompts for an interval: with fewer even the range of the data covers the mean in under 94 % of cases
-FLIPS = 9999  # random sign flips, where all of them are too many
-EXACT = 16  # up to so many prompts all 2**(P-1) sign flips are tried
 _NORMAL = NormalDist()
 
 
@@ -182,37 +181,6 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:
 # ---- two methods ------------------------------------------------------------------------------------------------
 
 
-def sign_flip(sums: ArrayLike, flips: int = FLIPS, seed: int = 0) -> Any:
-    """Two-sided p of "the sign of each prompt's difference is a coin toss", statistic |sum over prompts|.
-
-    Exact up to `EXACT` prompts; beyond, (1 + hits) / (1 + flips) with random flips, which never reports 0.
-
-    Args:
-        sums: `[P]` summed differences of each prompt, or `[P, M]` for M comparisons tested with the same flips.
-
-    Returns:
-        float, or `[M]`.
-    """
-    table = np.asarray(sums, dtype=np.float64)
-    columns = table[:, None] if table.ndim == 1 else table
-    prompts = len(columns)
-    if prompts <= EXACT:
-        codes = np.arange(2 ** max(prompts - 1, 0))  # a pattern and its opposite give the same |sum|: fix one sign
-        signs = 1.0 - 2.0 * ((codes[:, None] >> np.arange(prompts)) & 1)
-        extra = 0
-    else:
-        signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), size=(flips, prompts))
-        extra = 1
-    out = np.empty(columns.shape[1])
-    for first in range(0, len(out), 256):  # bounds memory at 256 comparisons
-        part = columns[:, first : first + 256]
-        seen = np.abs(part.sum(axis=0))
-        slack = 1e-9 * np.abs(part).sum(axis=0)  # sums of the same numbers in another order are equal
-        hits = (np.abs(signs @ part) >= seen - slack).sum(axis=0)
-        out[first : first + 256] = (hits + extra) / (len(signs) + extra)
-    return float(out[0]) if table.ndim == 1 else out
-
-
 def paired(a: ArrayLike, b: ArrayLike, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> Difference:
     """Difference a - b of two methods on the same prompts and seeds; clips that either lacks are left out.
 
@@ -255,17 +223,34 @@ def pairwise(tables: ArrayLike) -> Floats:
 
     Args:
         tables: `[K, P, S]`. A pair is compared on the clips both have; with fewer than two such prompts p = 1.
+
+    So many pairs that the least p of random flips could not survive the correction are also held to `flip_bound`.
     """
     table = np.asarray(tables, dtype=np.float64)
     left, right = np.triu_indices(len(table), 1)
     out = np.ones((len(table), len(table)))
     if not len(left):
         return out
-    differences = table[left] - table[right]  # [M, P, S]
-    p = np.atleast_1d(sign_flip(np.nansum(differences, axis=2).T))
-    p[np.isfinite(differences).any(axis=2).sum(axis=1) < 2] = 1.0
+    sums, common = np.empty((len(left), table.shape[1])), np.empty(len(left))
+    for first in range(0, len(left), 256):  # bounds memory at 256 comparisons
+        block = slice(first, first + 256)
+        differences = table[left[block]] - table[right[block]]  # [256, P, S]
+        sums[block] = np.nansum(differences, axis=2)
+        common[block] = np.isfinite(differences).any(axis=2).sum(axis=1)
+    p = np.atleast_1d(sign_flip(sums.T, tail=many(len(left))))
+    p[common < 2] = 1.0
     out[left, right] = out[right, left] = holm(p)
     return out
+
+
+def many(pairs: int) -> bool:
+    """More pairs than random flips alone can tell apart after Holm's correction."""
+    return pairs > (1 - LEVEL) * (1 + FLIPS)
+
+
+def least_p(prompts: int, pairs: int) -> float:
+    """The smallest p that `pairwise` can find for one of `pairs` pairs, before Holm's correction."""
+    return 2.0 ** (1 - prompts) if prompts <= EXACT or many(pairs) else 1 / (1 + FLIPS)
 
 
 def ranks(means: ArrayLike, adjusted: ArrayLike, higher_is_better: bool, alpha: float = 1 - LEVEL) -> list[int]:

@@ -14,7 +14,8 @@ from itertools import chain, combinations, pairwise
 from operator import ne
 
 from leaderboards.formulas import Cells, Rule, add_up, checks, share, tells
-from leaderboards.papers import Cell, Line, Printed
+from leaderboards.papers import Cell, Line
+from leaderboards.printed import Printed
 
 MANY = 3  # explanations; more explain nothing
 CROWD = 12  # failing rows of a table; exchanges among more of them are not tried

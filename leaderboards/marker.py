@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.store import Json, read_json, write_json
 from leaderboards.payload import suite_digest
 
+if TYPE_CHECKING:
+    from leaderboards.publish import Published
+
 MARKER = "published.json"
+ORIGIN = "publisher.json"
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -27,11 +33,24 @@ def recall(suite_dir: Path, state: Json) -> Json | None:
     known = read_json(path) if path.exists() else {}
     if any(known.get(key) != value for key, value in state.items()):
         return None
+    if "others" not in known:  # written by an earlier version
+        return None
     return known if _still_there(state["tracking_uri"], known["experiment_id"]) else None
 
 
-def remember(suite_dir: Path, state: Json, experiment: str, runs: dict[str, str], count: int) -> None:
-    write_json(suite_dir / MARKER, state | {"experiment_id": experiment, "runs": runs, "count": count})
+def remember(suite_dir: Path, state: Json, done: Published) -> None:
+    told = {"experiment_id": done.experiment_id, "runs": dict(done.runs), "others": done.others}
+    write_json(suite_dir / MARKER, state | told | {"count": done.written + done.skipped})
+
+
+def origin(suite_dir: Path) -> str:
+    """A name for the folder at this place, by which it knows what it wrote itself; a copy or a moved one is another."""
+    path, place = suite_dir / ORIGIN, str(suite_dir.resolve())
+    known = read_json(path) if path.exists() else {}
+    if known.get("place") != place:
+        known = {"id": uuid.uuid4().hex, "place": place}
+        write_json(path, known)
+    return str(known["id"])
 
 
 def _still_there(uri: str, experiment: str) -> bool:

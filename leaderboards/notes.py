@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from harness.stats import EXACT, FLIPS, LEVEL
+from harness.stats import LEVEL, least_p
+from leaderboards.arena.columns import FAMILY
 from leaderboards.rank import Contest, Leaderboard
 from leaderboards.read import Column, seed_of
+from leaderboards.references import MARK
 
 
 def notes(board: Leaderboard) -> list[str]:
@@ -17,6 +19,7 @@ def notes(board: Leaderboard) -> list[str]:
         *_seeds(board),
         *_evaluators(board),
         *_warnings(board),
+        *_published(board),
         *(note for column in board.columns for note in _column(board, column)),
     ]
 
@@ -49,6 +52,16 @@ def _warnings(board: Leaderboard) -> Iterator[str]:
         yield f"{_words(names)}: {warning}"
 
 
+def _published(board: Leaderboard) -> Iterator[str]:
+    """Where rows that were not measured come from."""
+    found = defaultdict(list)
+    for reference in board.references:
+        found[reference.source, reference.note].append(reference.name)
+    for (source, note), names in found.items():
+        said = f": {note}" if note else ""
+        yield f"{MARK} published, not measured here, not ranked: {_words(names)} ({source}){said}"
+
+
 def _evaluators(board: Leaderboard) -> Iterator[str]:
     found = defaultdict(list)
     for column in board.columns:
@@ -61,7 +74,10 @@ def _evaluators(board: Leaderboard) -> Iterator[str]:
 def _column(board: Leaderboard, column: Column) -> Iterator[str]:
     values = {entry.label: board.values[entry.label, column.key] for entry in board.entries}
     for word, counts in (
-        ("not applicable", {label: value.na for label, value in values.items()}),
+        (
+            "not judged" if column.name.startswith(FAMILY) else "not applicable",
+            {label: value.na for label, value in values.items()},
+        ),
         ("failed", {label: value.errors for label, value in values.items()}),
         ("not scored", {e.label: values[e.label].missing for e in board.entries if e.complete}),
     ):
@@ -84,8 +100,7 @@ def _power(column: Column, contest: Contest) -> Iterator[str]:
     """Say so when no difference could be significant, however large."""
     rows, units = contest.scores.shape[:2]
     pairs = rows * (rows - 1) // 2
-    smallest = 2.0 ** (1 - units) if units <= EXACT else 1 / (1 + FLIPS)
-    if smallest * pairs > 1 - LEVEL:
+    if least_p(units, pairs) * pairs > 1 - LEVEL:
         what = "prompts" if column.per_clip else "seeds"
         yield f"{column.key}: {units} {what} cannot separate {rows} rows, however different; ranks are all ties"
 

@@ -1,7 +1,4 @@
-"""Results tables of papers as data: every number as printed, with the interval of true values it stands for.
-
-The form is described in `published/README.md`. Numbers stay text until here, because 82.20 says more than 82.2.
-"""
+"""Results tables of papers as data, every number as printed. The form is described in `published/README.md`."""
 
 from __future__ import annotations
 
@@ -15,55 +12,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from harness.errors import UserError
+from leaderboards.printed import Printed, printed
 
 Unit = Literal["percent", "fraction", "points", "text"]
-NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-ABSENT = frozenset({"", "-", "–", "—", "n/a", "null", "~"})
-
-
-# ---- numbers -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Printed:
-    """A number as printed: `decimals` of them, so it stands for [low, high], half a unit in the last place around."""
-
-    text: str
-    decimals: int
-
-    @property
-    def value(self) -> float:
-        return float(self.text)
-
-    @property
-    def low(self) -> float:
-        return self.value - 0.5 * 10.0**-self.decimals
-
-    @property
-    def high(self) -> float:
-        return self.value + 0.5 * 10.0**-self.decimals
-
-
-def printed(text: str, decimals: int | None = None) -> Printed | None:
-    """The number in a cell, None where the paper has none.
-
-    Args:
-        decimals: for tables that dropped trailing zeros; default: as many as there are.
-
-    Raises:
-        ValueError: not a number, or more decimals than stated.
-    """
-    text = text.strip().removesuffix("%").strip()
-    if text.lower() in ABSENT:
-        return None
-    if not NUMBER.fullmatch(text):
-        raise ValueError(
-            f'"{text}" is not a number\nwrite it as printed, e.g. 82.20; - where there is none; unit: text for words'
-        )
-    found = len(text.partition(".")[2])
-    if decimals is not None and found > decimals:
-        raise ValueError(f'"{text}" has {found} decimals, the table states {decimals}')
-    return Printed(text, found if decimals is None else decimals)
 
 
 # ---- the file ----------------------------------------------------------------------------------------------------
@@ -183,6 +134,17 @@ class Claim(Form):
         return self
 
 
+class Beside(Form):
+    """Rows of a table that stand beside measured rows of a suite, where its metrics are the same."""
+
+    suite: str  # by name
+    table: str
+    part: str = ""
+    rows: dict[str, str] = Field(min_length=1)  # model of a row, or its name: what it is called beside measured rows
+    without: tuple[str, ...] = ()  # metrics of the same name that are not the same
+    note: str = ""  # what a reader must know to compare
+
+
 class Paper(Form):
     """One file."""
 
@@ -193,6 +155,7 @@ class Paper(Form):
     note: str = ""
     tables: tuple[Table, ...] = Field(min_length=1)
     claims: tuple[Claim, ...] = ()
+    beside: tuple[Beside, ...] = ()
 
     @property
     def name(self) -> str:

@@ -18,15 +18,16 @@ from typing import Any
 
 from harness.stats import mean_se
 from harness.store import Json, RunDir, run_dirs
+from leaderboards import references
 from leaderboards.arena.columns import judged_digest
 from leaderboards.rank import Leaderboard
 from leaderboards.read import Entry, read_cost, read_scores, seed_of
-from leaderboards.show import cell_text, markdown
+from leaderboards.show import cell_text
+from leaderboards.views import Score
 
 LAYOUT = 2  # raise when what is published changes, so that old stores are brought up to date
 PARAM_LIMIT = 6000  # characters MLflow keeps of a parameter
 PICTURES = Path("train") / "diagnostics"  # pictures of the training, and a page of them
-NOTE_LIMIT = 19_000  # characters; MLflow refuses experiment tags beyond 20,000
 COST_NAMES = {
     "train_s": "time/train_s",
     "generate_s": "time/generate_s",
@@ -94,7 +95,9 @@ def run_digest(run: RunDir) -> str:
 
 def suite_digest(suite_dir: Path) -> str:
     """Of all that would be published from a suite folder."""
-    parts = [(suite_dir / "suite.json").read_text(), *map(run_digest, run_dirs(suite_dir)), judged_digest(suite_dir)]
+    suite = (suite_dir / "suite.json").read_text()
+    told = references.digest(json.loads(suite)["name"], suite_dir)
+    parts = [suite, *map(run_digest, run_dirs(suite_dir)), judged_digest(suite_dir), told]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -149,14 +152,46 @@ def parent(board: Leaderboard, entry: Entry, children: Iterable[Payload]) -> Pay
     )
 
 
+def published(board: Leaderboard, reference: references.Reference) -> Payload:
+    """A published row. Its numbers have names of their own: nothing shall sort or average them with measured ones."""
+    names = text_tags(board)
+    quotes = {column.key: quote for column in board.columns if (quote := reference.quotes.get(column.name))}
+    metrics = finite((f"published/{key}", quote.value, 0) for key, quote in quotes.items())
+    texts = {names[key]: f"{quote.text} published" for key, quote in quotes.items()}
+    said = f"Published in {reference.source}, not measured here, never ranked."
+    tags = texts | {
+        "level": "published",
+        "status": "published",
+        "row": reference.label,
+        "suite": board.suite["name"],
+        "suite.digest": board.suite["digest"],
+        "source": reference.source,
+        "mlflow.source.name": reference.source,
+        "mlflow.source.type": "UNKNOWN",
+        "mlflow.note.content": "\n\n".join(filter(None, (said, reference.note, reference.url))),
+    }
+    stamp = int((board.folder / "suite.json").stat().st_mtime * 1000)
+    return Payload(
+        key=f"{board.name}/published/{reference.label}",
+        name=reference.label,
+        params={},
+        tags=tags,
+        metrics=metrics,
+        start_ms=stamp,
+        end_ms=stamp,
+        content=hashlib.sha256(json.dumps([LAYOUT, tags, metrics], sort_keys=True).encode()).hexdigest(),
+    )
+
+
 def standing(board: Leaderboard, entry: Entry) -> tuple[dict[str, float], dict[str, str]]:
     """What changes on a row when other rows come and go: its ranks, and each score as text with interval and rank."""
     ranks, texts, names = {}, {}, text_tags(board)
     for column in board.columns:
-        place = board.values[entry.label, column.key].rank
-        if place is not None:
-            ranks[clean(f"rank/{column.key}")] = float(place)
-        texts[names[column.key]] = cell_text(board, column, entry)
+        value = board.values[entry.label, column.key]
+        if value.rank is not None:
+            ranks[clean(f"rank/{column.key}")] = float(value.rank)
+        said = cell_text(board, column, entry)
+        texts[names[column.key]] = f"{said} saturated" if value.saturated else said
     return ranks, texts
 
 
@@ -165,6 +200,15 @@ def text_tags(board: Leaderboard) -> dict[str, str]:
     short = {column.key: clean(column.key.split("/")[-1].replace("_", " ")) for column in board.columns}
     taken = Counter(short.values()) + Counter(_tags(board, board.entries[0], "", True).keys())
     return {key: name if taken[name] == 1 else clean(f"board.{key}") for key, name in short.items()}
+
+
+def view_columns(board: Leaderboard, fitted: bool) -> list[Score]:
+    """Columns as the saved views need them; `fitted`: as wide as their texts."""
+    names, texts = text_tags(board), [standing(board, entry)[1] for entry in board.entries]
+    longest = dict.fromkeys(names.values(), 0)
+    if fitted:
+        longest = {name: max(len(name), *(len(text[name]) for text in texts)) for name in longest}
+    return [Score(clean(c.key), names[c.key], c.higher_is_better, longest[names[c.key]]) for c in board.columns]
 
 
 def per_prompt(board: Leaderboard, entry: Entry) -> dict[str, list[Any]]:
@@ -181,27 +225,6 @@ def per_prompt(board: Leaderboard, entry: Entry) -> dict[str, list[Any]]:
                 value = row.get("value")
                 lines[column.key].append(None if value is None else rounded(value))
     return lines
-
-
-def note(board: Leaderboard, links: Mapping[str, str]) -> str:
-    """Markdown on the experiment's page: links, table, how to read it, the protocol."""
-    import yaml
-
-    shown = " | ".join(f"[{name}]({link})" for name, link in links.items())
-    directions = "\n".join(
-        f"- `{c.key}`: {_direction(c.higher_is_better)}, range {c.range[0]:g} to {c.range[1]:g} {c.unit}".rstrip()
-        for c in board.columns
-    )
-    protocol = yaml.safe_dump(board.suite["resolved"], sort_keys=False, allow_unicode=True)
-    text = (
-        f"{shown}\n\n{board.suite['description']}\n\n{markdown(board)}\n### Metrics\n\n{directions}\n\n"
-        f"### Protocol\n\n```yaml\n{protocol}```\n"
-    )
-    return (
-        text
-        if len(text) <= NOTE_LIMIT
-        else text[:NOTE_LIMIT] + "\n...\n```\nThe whole is in suite.json of every run.\n"
-    )
 
 
 def rounded(value: float, digits: int = 5) -> float:
@@ -265,7 +288,3 @@ def _span(run: RunDir, cost: Mapping[str, float]) -> tuple[int, int]:
     end = last.stat().st_mtime
     seconds = sum(value for key, value in cost.items() if key.endswith("_s"))
     return int((end - seconds) * 1000), int(end * 1000)
-
-
-def _direction(higher_is_better: bool | None) -> str:
-    return {True: "higher is better", False: "lower is better", None: "descriptive, not ranked"}[higher_is_better]

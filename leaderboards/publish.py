@@ -2,7 +2,8 @@
 
 A published run is written once and its `content` tag last; a run without it is what a killed publisher left, and goes.
 Changed rows and seeds are replaced, unchanged ones left alone, ranks updated in place, because they depend on the
-other rows. Everything can be rebuilt from the run directories at any time.
+other rows. Everything can be rebuilt from the run directories at any time. Several folders may publish to one
+experiment, say those of several machines to one server: each removes only what it wrote itself.
 """
 
 from __future__ import annotations
@@ -10,26 +11,29 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.store import RunDir, lock
-from leaderboards import payload, pictures, views
-from leaderboards.export import gallery
-from leaderboards.marker import recall, remember, sqlite_file, wanted
+from harness.store import lock
+from leaderboards import artifacts, payload, views
+from leaderboards.about import about
+from leaderboards.marker import origin, recall, remember, sqlite_file, wanted
 from leaderboards.rank import Leaderboard, table
 from leaderboards.read import Entry
+from leaderboards.refusals import expect_answer, explained
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+Explain = Callable[[list[str]], Mapping[str, str]]
+
+COMPARED = 20  # rows in the link that compares rows
 BATCH = 1000  # metrics per log_batch; params and tags: 100
 
 
@@ -42,6 +46,7 @@ class Published:
     runs: Mapping[str, str]  # row label -> parent run id
     written: int
     skipped: int
+    others: int = 0  # rows of the same experiment that another folder published
 
     def links(self, base_url: str) -> dict[str, str]:
         """Deep links into the UI at `base_url`."""
@@ -53,26 +58,32 @@ def default_uri(suite_dir: Path) -> str:
     return f"sqlite:///{suite_dir.resolve().parent / 'mlflow.db'}"
 
 
-def publish(suite_dir: Path, tracking_uri: str | None = None, force: bool = False) -> Published:
+def publish(
+    suite_dir: Path,
+    tracking_uri: str | None = None,
+    force: bool = False,
+    explain: Explain = lambda names: {},
+) -> Published:
     """Bring an experiment up to date with a suite folder. Safe to repeat, to interrupt, and to run in parallel.
 
     Args:
         tracking_uri: any MLflow tracking URI; default `sqlite:///<runs>/mlflow.db`, artifacts in `<runs>/mlartifacts`.
         force: look at the store even if the marker file says that nothing changed.
+        explain: metric names -> what they say of themselves, for the experiment's page.
     """
     uri = tracking_uri or default_uri(suite_dir)
     with lock(suite_dir / ".publish.lock"):
         state = wanted(suite_dir, uri)
         known = None if force else recall(suite_dir, state)
         if known:
-            return Published(uri, known["experiment_id"], known["runs"], 0, known["count"])
+            return Published(uri, known["experiment_id"], known["runs"], 0, known["count"], known["others"])
         board = table(suite_dir)
-        with _mlflow_errors(uri):
+        with explained(uri):
             client = connect(uri)
             experiment = _experiment(client, board, uri)
-            runs, written, skipped = _Publisher(client, experiment, board).run()
-        remember(suite_dir, state, experiment, runs, written + skipped)
-        return Published(uri, experiment, runs, written, skipped)
+            done = _Publisher(client, experiment, board, explain).run(uri)
+        remember(suite_dir, state, done)
+        return done
 
 
 # ---- the store --------------------------------------------------------------------------------------------------
@@ -88,6 +99,7 @@ def connect(uri: str) -> MlflowClient:
 
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    expect_answer(uri)
     with _store_lock(uri):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
@@ -97,22 +109,6 @@ def connect(uri: str) -> MlflowClient:
 def _store_lock(uri: str) -> Any:
     file = sqlite_file(uri)
     return lock(file.with_name(f".{file.name}.lock")) if file else nullcontext()
-
-
-@contextmanager
-def _mlflow_errors(uri: str) -> Iterator[None]:
-    """What MLflow and its store refuse, as a message; the results themselves are safe in the run directories."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if type(error).__module__.split(".")[0] not in {"mlflow", "sqlalchemy", "requests", "urllib3"}:
-            raise
-        told = str(error).strip().split("\n")[0][:300]
-        raise UserError(
-            f"{uri}: cannot publish: {told}", "check the address or the server, then run publish again"
-        ) from error
 
 
 def _experiment(client: MlflowClient, board: Leaderboard, uri: str) -> str:
@@ -140,33 +136,64 @@ def _experiment(client: MlflowClient, board: Leaderboard, uri: str) -> str:
     return str(found.experiment_id)
 
 
+def at_once(write: Callable[[], None]) -> None:
+    """Write what another publisher may be writing too: a store refuses one of the two, and asked again, knows it.
+
+    Raises:
+        MlflowException: of another kind, or still after five times.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for patience in range(5, -1, -1):
+        try:
+            return write()
+        except MlflowException as error:
+            if not patience or "unique" not in str(error).lower():
+                raise
+
+
 # ---- writing ----------------------------------------------------------------------------------------------------
 
 
 class _Publisher:
     """One suite into one experiment."""
 
-    def __init__(self, client: MlflowClient, experiment: str, board: Leaderboard) -> None:
-        self.client, self.experiment, self.board = client, experiment, board
+    def __init__(self, client: MlflowClient, experiment: str, board: Leaderboard, explain: Explain) -> None:
+        self.client, self.experiment, self.board, self.explain = client, experiment, board, explain
+        self.origin = origin(board.folder)
         self.found = self._published()
         self.keep: set[str] = set()
         self.written = self.skipped = 0
 
-    def run(self) -> tuple[dict[str, str], int, int]:
+    def run(self, uri: str) -> Published:
         parents = {}
         for entry in self.board.entries:
             children = [(run, payload.child(self.board, entry, run)) for run in entry.runs]
             whole = payload.parent(self.board, entry, [told for _, told in children])
-            parent = self._put(whole, {}, lambda run_id, entry=entry: self._parent_files(run_id, entry))
+            parent = self._put(whole, {}, partial(self._row_files, entry))
             for run, told in children:
                 link = {"mlflow.parentRunId": parent}
-                self._put(told, link, lambda run_id, run=run: self._child_files(run_id, run))
+                self._put(told, link, partial(artifacts.put_seed, self.client, run=run))
             self._stand(parent, entry)
             parents[entry.label] = parent
-        for run_id in {run.info.run_id for runs in self.found.values() for run in runs} - self.keep:
-            self.client.delete_run(run_id)
-        self._describe(parents)
-        return parents, self.written, self.skipped
+        for reference in self.board.references:
+            self._put(payload.published(self.board, reference), {})
+        others = self._clear()
+        self._describe(parents, others)
+        return Published(uri, self.experiment, parents, self.written, self.skipped, others)
+
+    def _clear(self) -> int:
+        """Remove what this folder wrote and no longer says; how many rows others have.
+
+        Looks again, because a request that was repeated after a lost answer may have made a run twice.
+        """
+        others = 0
+        for run in [run for runs in self._published().values() for run in runs if run.info.run_id not in self.keep]:
+            if run.data.tags.get("origin", self.origin) == self.origin:
+                self.client.delete_run(run.info.run_id)
+            else:
+                others += run.data.tags.get("level") == "method"
+        return others
 
     def _published(self) -> dict[str, list[Any]]:
         """Active runs of the experiment by run_key."""
@@ -180,7 +207,7 @@ class _Publisher:
             if not token:
                 return out
 
-    def _put(self, told: payload.Payload, link: dict[str, str], files: Any) -> str:
+    def _put(self, told: payload.Payload, link: dict[str, str], files: Callable[[str], None] | None = None) -> str:
         """The id of the run that says `told`: the one that does already, else a new one."""
         for run in self.found.get(told.key, ()):
             if run.data.tags.get("content") == told.content:
@@ -191,12 +218,13 @@ class _Publisher:
                 self.keep.add(run_id)
                 self.skipped += 1
                 return run_id
-        tags = dict(told.tags) | link | {"run_key": told.key}
+        tags = dict(told.tags) | link | {"run_key": told.key, "origin": self.origin}
         run = self.client.create_run(self.experiment, told.start_ms, tags, told.name)
         run_id = str(run.info.run_id)
         self._log(run_id, told)
         self._protocol(run_id)
-        files(run_id)
+        if files:
+            files(run_id)
         self.client.set_terminated(run_id, "FINISHED", told.end_ms)
         self.client.set_tag(run_id, "content", told.content)
         self.keep.add(run_id)
@@ -208,9 +236,10 @@ class _Publisher:
 
         metrics = [Metric(name, value, told.end_ms, step) for name, value, step in told.metrics]
         params = [Param(name, value) for name, value in told.params.items()]
-        for first in range(0, len(params), 100):
+        for first in range(100, len(params), 100):
             self.client.log_batch(run_id, params=params[first : first + 100])
-        for first in range(0, len(metrics), BATCH):
+        self.client.log_batch(run_id, metrics=metrics[: BATCH - 100], params=params[:100])  # 1000 of both together
+        for first in range(BATCH - 100, len(metrics), BATCH):
             self.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
 
     def _protocol(self, run_id: str) -> None:
@@ -220,7 +249,8 @@ class _Publisher:
         suite = self.board.suite
         source = json.dumps({"suite": suite["name"], "prompts": suite["prompts"]})
         data = Dataset(suite["name"], suite["digest"][:36], "code", source, profile=json.dumps(suite["clip"]))
-        self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "eval")])])
+        inputs = [DatasetInput(data, [InputTag("mlflow.data.context", "eval")])]
+        at_once(lambda: self.client.log_inputs(run_id, inputs))
 
     def _stand(self, run_id: str, entry: Entry) -> None:
         """Ranks, and scores as text: logged again only where they differ."""
@@ -234,53 +264,30 @@ class _Publisher:
         if metrics or tags:
             self.client.log_batch(run_id, metrics=metrics, tags=tags)
 
-    # ---- artifacts ----
-
-    def _child_files(self, run_id: str, run: RunDir) -> None:
-        with tempfile.TemporaryDirectory() as staging:
-            for name in payload.published_files(run):
-                target = Path(staging) / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(run.path / name, target)
-            if page := pictures.page(run):
-                (Path(staging) / payload.PICTURES / "index.html").write_text(page, encoding="utf-8")
-            self.client.log_artifacts(run_id, staging)
-
-    def _parent_files(self, run_id: str, entry: Entry) -> None:
-        board = self.board
-        runs = {run.path.name.replace("seed", "seed "): run for run in entry.used}
-        page = gallery(f"{entry.label} on {board.name}", runs, board.columns)
-        self.client.log_text(run_id, page, "gallery.html")
-        self.client.log_dict(run_id, entry.runs[0].cell(), "cell.json")
-        self.client.log_dict(run_id, board.suite, "suite.json")
-        self.client.log_table(run_id, payload.per_prompt(board, entry), "per_prompt.json")
-        for run in entry.used:
-            pictures.log_filmstrips(self.client, run_id, run)
-            pictures.log_figures(self.client, run_id, run)
-        told = {f"All clips of {entry.label}, with their scores": "gallery.html"}
-        if page := pictures.pages(f"Training of {entry.label} on {board.name}", runs):
-            self.client.log_text(run_id, page, "diagnostics.html")
-            told["Pictures of its training"] = "diagnostics.html"
-        place = f"#/experiments/{self.experiment}/runs/{run_id}/artifacts"
-        links = "\n\n".join(f"[{text}]({place}/{name})" for text, name in told.items())
+    def _row_files(self, entry: Entry, run_id: str) -> None:
+        told = artifacts.put_row(self.client, run_id, self.board, entry)
+        links = "\n\n".join(
+            f"[{text}]({views.artifact('', self.experiment, run_id, name)})" for text, name in told.items()
+        )
         self.client.set_tag(run_id, "mlflow.note.content", links)
 
-    def _describe(self, parents: Mapping[str, str]) -> None:
+    def _describe(self, parents: Mapping[str, str], others: int) -> None:
         """The experiment's own page: protocol, table, links; and its saved views."""
         import mlflow
 
         board, suite = self.board, self.board.suite
-        names = payload.text_tags(board)
-        columns = [views.Score(payload.clean(c.key), names[c.key], c.higher_is_better) for c in board.columns]
+        experiment = self.client.get_experiment(self.experiment)
+        columns = payload.view_columns(board, fitted=not others)
+        links = views.links("", self.experiment, [] if others else list(parents.values())[:COMPARED])
+        told = self.explain([column.name for column in board.columns])
         tags = {
-            "mlflow.note.content": payload.note(board, views.links("", self.experiment, list(parents.values()))),
+            "mlflow.note.content": about(board, links, told, others),
             "mlflow.experimentKind": "custom_model_development",
             "suite": suite["name"],
             "suite.digest": suite["digest"],
             **{f"higher_is_better.{c.metric}": str(c.higher_is_better).lower() for c in columns},
-            **views.saved_views(columns, mlflow.__version__, int((board.folder / "suite.json").stat().st_mtime * 1000)),
+            **views.saved_views(columns, mlflow.__version__, experiment.creation_time or 0),
         }
-        now = self.client.get_experiment(self.experiment).tags
         for key, value in tags.items():
-            if now.get(key) != value:
-                self.client.set_experiment_tag(self.experiment, key, value)
+            if experiment.tags.get(key) != value:
+                at_once(partial(self.client.set_experiment_tag, self.experiment, key, value))

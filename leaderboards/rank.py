@@ -2,7 +2,7 @@
 
 Rows are ranked on the prompts and seeds they share, by `harness.stats.ranks`: a rank says "shown to be worse than the
 leader of every group above". Partial rows are shown, never ranked; scores of different evaluators (fingerprints) are
-different columns and never meet in one ranking.
+different columns and never meet in one ranking. Published rows take no part in anything here but `frame`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from harness import stats
 from harness.errors import UserError
 from harness.store import Json, read_json, run_dirs
+from leaderboards import references
 from leaderboards.arena.columns import with_columns
 from leaderboards.read import (
     Column,
@@ -65,6 +66,7 @@ class Leaderboard:
     entries: tuple[Entry, ...]  # complete ones first, best first by the first ranked column
     values: Mapping[tuple[str, str], Value]  # (entry label, column key)
     contests: Mapping[str, Contest]  # column key; none for descriptive metrics
+    references: tuple[references.Reference, ...] = ()  # published rows to show beside
 
     @property
     def name(self) -> str:
@@ -95,7 +97,8 @@ def table(suite_dir: Path) -> Leaderboard:
             found |= {label: replace(found[label], rank=place) for label, place in zip(able, places, strict=True)}
             contests[column.key] = contest
         values |= {(label, column.key): value for label, value in found.items()}
-    return Leaderboard(suite_dir, suite, columns, _ordered(entries, columns, values), values, contests)
+    published = references.of_suite(suite, suite_dir)
+    return Leaderboard(suite_dir, suite, columns, _ordered(entries, columns, values), values, contests, published)
 
 
 def paired(board: Leaderboard, reference: str | None = None) -> pd.DataFrame:
@@ -167,7 +170,7 @@ def pareto(board: Leaderboard, column: Column, cost: str) -> tuple[str, ...]:
 
 
 def frame(board: Leaderboard) -> pd.DataFrame:
-    """Long form, one line per row x metric, then one per part (`metric.part`, mean and n only)."""
+    """Long form, one line per row x metric, then one per part (`metric.part`, mean and n only); published rows last."""
     out: list[dict[str, Any]] = []
     for entry in board.entries:
         head = {
@@ -185,6 +188,12 @@ def frame(board: Leaderboard) -> pd.DataFrame:
             out.append(head | numbers | dict(entry.cost))
             for part, (mean, n) in value.parts.items():
                 out.append(head | {"metric": f"{column.key}.{part}", "mean": mean, "n": n})
+    for reference in board.references:
+        head = {"row": reference.label, "status": "published", "source": reference.source}
+        for column in board.columns:
+            if quote := reference.quotes.get(column.name):
+                better = column.higher_is_better
+                out.append(head | {"metric": column.key, "higher_is_better": better, "mean": quote.value})
     return pd.DataFrame(out).astype({"rank": "Int64"})
 
 

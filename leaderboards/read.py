@@ -152,9 +152,10 @@ def read_cost(runs: Sequence[RunDir]) -> dict[str, float]:
     sampled = [row for row in rows if row["stage"] == "generate" and row["items"]]
     items = sum(row["items"] for row in sampled)
     for name in ("nfe", "frame_nfe"):
-        if items:
+        if items and all(row[name] for row in sampled):  # 0: whatever made the clips, it was no network of ours
             out[name] = sum(row[name] * row["items"] for row in sampled) / items
-    peaks = [row["peak_memory_gib"] for row in rows if row["peak_memory_gib"]]
+    made = [row for row in rows if row["stage"] != "evaluate"]  # clips made elsewhere have a cost, but not here
+    peaks = [row["peak_memory_gib"] for row in rows if made and row["peak_memory_gib"]]
     return out | ({"peak_gib": max(peaks)} if peaks else {})
 
 
@@ -162,8 +163,9 @@ def read_scores(entry: Entry) -> dict[str, dict[tuple[str, int], Json]]:
     """Column id -> (clip id, seed) -> score row, of the seeds in use; judgements of raters among them."""
     out: dict[str, dict[tuple[str, int], Json]] = {}
     for run in entry.used:
+        seed = seed_of(run)
         for key, rows in run.scores().items():
-            out.setdefault(key, {}).update({(row["clip"], seed_of(run)): row for row in rows})
+            out.setdefault(key, {}).update({(row["clip"], seed): row for row in rows})
     return out | score_rows(entry.runs[0].path.parent, {seed_of(run): run for run in entry.used})
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from harness.errors import UserError, did_you_mean
 from leaderboards.causes import short
 from leaderboards.formulas import SLACK, share, tells
-from leaderboards.papers import Cell, Claim, Line, Paper, Place, Printed, lines, printed, resolve
+from leaderboards.papers import Cell, Claim, Line, Paper, Place, lines, resolve
+from leaderboards.printed import Printed, printed
 
 
 @dataclass(frozen=True)

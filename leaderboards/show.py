@@ -15,6 +15,7 @@ from leaderboards.compare import Comparison
 from leaderboards.notes import notes
 from leaderboards.rank import Leaderboard
 from leaderboards.read import Column, Entry
+from leaderboards.references import MARK, quoted
 
 PLAIN_WIDTH = 120  # columns of output that is not a terminal; a comparison takes twenty more
 COSTS = (
@@ -98,6 +99,7 @@ def markdown(board: Leaderboard) -> str:
     """The same two tables and notes as GitHub-flavoured Markdown."""
     head = ["row", *(f"`{column.key}` {column.arrow} {column.unit}".strip() for column in board.columns)]
     body = [[_md_row(entry), *(_md_cell(board, column, entry) for column in board.columns)] for entry in board.entries]
+    body += [[f"*{cell}*" if cell else "" for cell in row] for row in published(board, board.columns)]
     costs = [[_md_row(entry), *cost_cells(entry)] for entry in board.entries]
     lines = [f"**{headline(board)}**", "", *_md_table(head, body), ""]
     lines += [*_md_table(["row", *COST_HEADS], costs), "", *(f"- {line}" for line in (LEGEND, *notes(board)))]
@@ -120,6 +122,10 @@ def latex(board: Leaderboard) -> str:
         if entry.complete:
             cells = " & ".join(_tex_cell(board, column, entry) for column in columns)
             lines.append(f"{_tex(entry.label)} & {cells} \\\\")
+    for number, (label, *texts) in enumerate(published(board, columns)):
+        lines += ["\\midrule"] if not number else []
+        name = _tex(label.removeprefix(f"{MARK} "))
+        lines.append(" & ".join([f"$\\dagger$ {name}", *(f"${text}$" if text else "--" for text in texts)]) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
 
 
@@ -153,6 +159,12 @@ def headline(board: Leaderboard) -> str:
         f"{title}{board.name}  ·  {suite['prompts']} prompts x {len(seeds)} seed{'s' * (len(seeds) != 1)}  ·  "
         f"{clip['frames']} frames {clip['height']}x{clip['width']} at {clip['fps']:g} fps"
     )
+
+
+def published(board: Leaderboard, columns: Sequence[Column]) -> list[list[str]]:
+    """Published rows beside these columns: label, then the numbers as printed, empty where there is none."""
+    rows = [[reference.label, *(quoted(reference, column) for column in columns)] for reference in board.references]
+    return [row for row in rows if any(row[1:])]
 
 
 def cell_text(board: Leaderboard, column: Column, entry: Entry) -> str:
@@ -198,7 +210,8 @@ COST_HEADS = ("status", "seeds", "clips", *(head for _, head in COSTS))
 
 def _blocks(board: Leaderboard, width: int) -> Iterator[list[Column]]:
     """Columns in groups that fit beside the row names."""
-    first = 3 + max(len(entry.label) for entry in board.entries)
+    labels = [entry.label for entry in board.entries] + [row[0] for row in published(board, board.columns)]
+    first = 3 + max(map(len, labels))
     block: list[Column] = []
     used = first
     for column in board.columns:
@@ -229,6 +242,9 @@ def _quality(board: Leaderboard, columns: Sequence[Column]) -> Table:
             for column in columns
         ]
         shown.add_row(Text(entry.label), *cells, style="" if entry.complete else "dim")
+    shown.add_section()
+    for row in published(board, columns):
+        shown.add_row(*map(Text, row), style="italic")
     return shown
 
 

@@ -11,8 +11,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -22,9 +22,11 @@ from harness.errors import UserError
 SEEN_WORKING = ((3, 15), (4, 0))  # versions whose UI reads the saved views below: first, first too new
 TAG = "mlflow.sharedViewState."
 METHODS = "tags.level = 'method' and tags.status = 'complete'"
+BOARD = "tags.level != 'seed' and tags.status != 'partial'"  # with published rows, which are neither
 SEEDS = "tags.level = 'seed'"
 MEANS = "^[^.]+$"  # charts of means, cost and filmstrips, not of their intervals and parts
 TEXT_WIDTH, NUMBER_WIDTH = 160, 140  # pixels
+CHARACTER = 7.5  # pixels of one in a cell, about
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class View:
     order_by: str
     ascending: bool
     charts: str = ""  # regular expression of the charts to show
+    widths: Mapping[str, int] = field(default_factory=dict)  # column -> pixels, where it is not the usual
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Score:
     metric: str  # metric name
     text_tag: str  # tag that holds "value, interval, rank" as text
     higher_is_better: bool | None
+    longest: int = 0  # characters of its longest text, 0 if unknown
 
 
 def supported(version: str) -> bool:
@@ -76,11 +80,12 @@ def _views(scores: Sequence[Score]) -> dict[str, View]:
         (f"metrics.`{first.metric}`", not first.higher_is_better) if first else ("attributes.start_time", False)
     )
     texts = [f"tags.`{score.text_tag}`" for score in scores]
+    room = {f"tags.`{s.text_tag}`": max(120, 20 + round(CHARACTER * s.longest)) for s in scores if s.longest}
     means = [f"metrics.`{score.metric}`" for score in scores]
     seconds = [f"metrics.`time/{stage}_s`" for stage in ("train", "generate", "evaluate")]
     cost = [*seconds, "metrics.`mem/peak_gib`", "metrics.`nfe/clip`"]
     return {
-        "leaderboard": View("Leaderboard", METHODS, (*texts, *seconds[:2]), order, ascending),
+        "leaderboard": View("Leaderboard", BOARD, (*texts, *seconds[:2]), order, ascending, "", room),
         "seeds": View("Seeds", SEEDS, ("tags.`status`", *means, *seconds[:1]), order, ascending),
         "cost": View("Quality and cost", METHODS, (*texts[:1], *cost), seconds[0], True),
         "charts": View("Charts", METHODS, tuple(texts), order, ascending, MEANS),
@@ -98,7 +103,10 @@ def _state(view: View) -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(view.columns),
         "columnOrder": list(view.columns),
-        "columnWidths": {column: TEXT_WIDTH if column.startswith("tags.") else NUMBER_WIDTH for column in view.columns},
+        "columnWidths": {
+            column: view.widths.get(column, TEXT_WIDTH if column.startswith("tags.") else NUMBER_WIDTH)
+            for column in view.columns
+        },
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
@@ -132,6 +140,12 @@ def links(base_url: str, experiment_id: str, run_ids: Sequence[str] = ()) -> dic
         query = urlencode({**chosen, "workflowType": "machine_learning"}, quote_via=quote)
         found["compare"] = f"{base_url.rstrip('/')}/#/compare-runs?{query}"
     return found
+
+
+def artifact(base_url: str, experiment_id: str, run_id: str, name: str) -> str:
+    """Link to a run's file in the UI's viewer, e.g. a clip in its player."""
+    place = f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{quote(name)}"
+    return f"{place}?workflowType=machine_learning"
 
 
 # ---- serving ----------------------------------------------------------------------------------------------------

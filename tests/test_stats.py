@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 
 from harness import stats
+from harness.sign_flips import flip_bound
 
 NAN = float("nan")
 
@@ -245,3 +246,45 @@ def test_family_wise_error_of_ranks() -> None:
         places = stats.ranks(tables.mean(axis=(1, 2)), stats.pairwise(tables), True)
         false += max(places) > 1
     assert false / 300 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 300)
+
+
+# ---- very many methods --------------------------------------------------------------------------------------------
+
+
+def test_flip_bound_is_never_below_the_exact_p_and_equals_it_at_the_end() -> None:
+    rng = np.random.default_rng(3)
+    for shift in (0.0, 0.5, 1.0, 2.0):
+        table = rng.normal(shift, 1, (14, 50))
+        bound, exact = flip_bound(table), stats.sign_flip(table)
+        assert np.all(bound >= exact * (1 - 1e-6))
+        far = exact < 0.01
+        assert np.all(bound[far] <= 12 * exact[far])  # and of use far out
+    agreed = np.abs(table)
+    assert flip_bound(agreed) == pytest.approx(stats.sign_flip(agreed), rel=1e-6)
+    assert flip_bound(np.ones((24, 1))) == pytest.approx(2.0**-23)
+    assert flip_bound(np.zeros((24, 1))) == pytest.approx(1.0)
+    assert flip_bound(1e-6 * table) == pytest.approx(flip_bound(table))
+
+
+def test_the_far_tail_is_used_only_where_flips_cannot_tell() -> None:
+    rng = np.random.default_rng(4)
+    table = np.concatenate([rng.normal(3, 1, (30, 2)), rng.normal(0.3, 1, (30, 40))], axis=1)
+    plain, tail = stats.sign_flip(table), stats.sign_flip(table, tail=True)
+    least = plain == 1 / (1 + stats.FLIPS)
+    assert least[:2].all()
+    assert np.array_equal(plain[~least], tail[~least])
+    assert np.all(tail[:2] < 1e-7)
+    assert [stats.many(pairs) for pairs in (120, 496, 528)] == [False, False, True]  # 16, 32, 33 rows
+    assert stats.least_p(24, 120) == 1e-4
+    assert stats.least_p(24, 19_900) == 2.0**-23
+    assert stats.least_p(10, 120) == 2.0**-9
+
+
+def test_pairs_are_the_same_in_blocks() -> None:
+    rng = np.random.default_rng(5)
+    tables = rng.normal(size=(25, 18, 2))  # 300 pairs
+    tables[3, :17] = np.nan
+    found = stats.pairwise(tables)
+    raw = [stats.paired(tables[i], tables[j]).p for i in range(25) for j in range(i + 1, 25)]
+    left, right = np.triu_indices(25, 1)
+    assert np.array_equal(found[left, right], stats.holm(raw))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,13 @@ from leaderboards.arena.show import as_json, render
 from leaderboards.arena.store import FILE, Judgement, create, open_study
 from leaderboards.arena.strength import chances, connected, fit
 from leaderboards.arena.study import questions, trials
+from leaderboards.compare import compare
+from leaderboards.compare_page import write_page
 from leaderboards.notes import notes
 from leaderboards.payload import suite_digest
 from leaderboards.rank import table
 from leaderboards.read import seed_of
+from leaderboards.site import write_site
 from tests.leaderboards.studies import study, write_runs
 
 # ---- agreement -----------------------------------------------------------------------------------------------------
@@ -283,6 +287,23 @@ def test_judgements_are_a_column_of_the_board(tmp_path: Path) -> None:
     assert "raw agreement 67 %" in told
 
 
+def test_judgements_are_in_the_site_and_the_comparison(tmp_path: Path) -> None:
+    """The column explains itself, and every clip has its outcome."""
+    folder = write_runs(tmp_path / "runs")
+    judge(folder, "sfp")
+    board = table(folder)
+    write_site(board, tmp_path / "site", {})
+    front = (tmp_path / "site" / "index.html").read_text()
+    told = "human preference, &quot;Which one?&quot;: 2 raters, 72 judgements of 36 pairs of clips"
+    assert f'title="arena/overall\n{told}' in front
+    assert f"<p><sup>*</sup> {told}" in front
+    prompt = (tmp_path / "site" / "prompts" / "0003-a-red-ball.html").read_text()
+    lines = re.findall(r'<dt title="arena/overall">overall</dt><dd title="4 judgements\n[^"]*">([0-9.]+)</dd>', prompt)
+    assert lines == ["1.000", "0.375", "0.125"]
+    page = write_page(compare(board, ["plain", "secret"]), tmp_path / "compare").read_text()
+    assert page.count('<dt title="arena/overall">overall</dt><dd class="good">1.000</dd>') == 12
+
+
 def test_judgements_are_published(tmp_path: Path) -> None:
     """Another answer is another content of the suite's folder, so that MLflow gets it."""
     folder = write_runs(tmp_path)
@@ -303,6 +324,8 @@ def test_clips_that_nobody_judged_are_not_applicable(tmp_path: Path) -> None:
     values = [board.values[e.label, "arena/overall"] for e in board.entries]
     assert sum(v.estimate.n for v in values) == 20
     assert all(v.estimate.n + v.na == 12 and not v.missing and not v.errors for v in values)
+    told = next(note for note in notes(board) if note.startswith("arena/overall: not"))
+    assert told.startswith("arena/overall: not judged, clips: ")
 
 
 def test_a_clip_that_was_made_again_is_not_the_one_that_was_judged(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from harness.errors import UserError
 from leaderboards.audit import Audited, Report, audit
 from leaderboards.causes import explain
 from leaderboards.formulas import Rule, Share, add_up, checks, known, share
-from leaderboards.papers import Cell, Line, Printed, lines
+from leaderboards.papers import Cell, Line, lines
+from leaderboards.printed import Printed
 
 RULES = list(rules())
 Run = Callable[..., tuple[int, str, str]]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from harness.errors import UserError
 from harness.store import append_jsonl, read_json, write_json
 from leaderboards import payload, views
+from leaderboards.about import about
 from leaderboards.marker import MARKER
 from leaderboards.publish import Published, connect, default_uri, publish
 from leaderboards.rank import table
@@ -166,9 +168,80 @@ def test_a_lost_store_is_rebuilt_the_same(root: Path, store: Path) -> None:
 def test_partial_rows_are_published_as_such(root: Path) -> None:
     folder = make_suite(root)
     write_cell(folder, "late", {UP: LOW[:3], SIZE: LOW[:3]}, clips=3, done=False)
-    parent = runs(folder, publish(folder))[key(folder, "late")]
+    done = publish(folder)
+    parent = runs(folder, done)[key(folder, "late")]
     assert parent.data.tags["status"] == "partial"
     assert not any(name.startswith("rank/") for name in parent.data.metrics)
+    assert parent.data.tags["up"].endswith("#-")
+    assert shown(folder, done, views.BOARD) == shown(folder, done, views.METHODS) == ["base", "tqd"]
+    client = connect(default_uri(folder))
+    assert "late: partial, 3 of 10 clips" in client.get_experiment(done.experiment_id).tags["mlflow.note.content"]
+
+
+def shown(folder: Path, done: Published, search: str) -> list[str]:
+    """Names of the runs that a view's search finds."""
+    return sorted(run.info.run_name for run in connect(default_uri(folder)).search_runs([done.experiment_id], search))
+
+
+def test_published_rows_are_runs_of_their_own(root: Path) -> None:
+    jaccard = M("trajan/average_jaccard", higher_is_better=False)
+    folder = write_suite(root, ["base"], [UP, jaccard], 10, name="msm-wan21-1.3b")
+    write_cell(folder, "base", {UP: HIGH, jaccard: LOW})
+    done = publish(folder)
+    labels = ["† stage 1 DMD (MSM)", "† stage 1 MSM (MSM)"]
+    assert shown(folder, done, views.BOARD) == ["base", *labels]
+    assert shown(folder, done, views.METHODS) == ["base"]  # no charts, no costs, no prompts of theirs
+    found = {run.info.run_name: run.data for run in runs(folder, done).values()}[labels[1]]
+    assert found.metrics == {"published/trajan/average_jaccard": 0.6181}  # nothing sorts it with measured ones
+    assert found.tags["average jaccard"] == "0.6181 published"
+    assert (found.tags["status"], found.tags["source"]) == ("published", "MSM, table 1")
+    assert "not measured here, never ranked" in found.tags["mlflow.note.content"]
+    again = publish(folder, force=True)
+    assert (again.written, again.skipped) == (0, 4)
+
+    own = root / "published" / "mine.yaml"  # changed rows follow their file
+    own.parent.mkdir()
+    own.write_text(
+        "paper: Mine\ntables:\n  - table: A\n    rows: [{name: old, scores: {toy/up: '0.40'}}]\n"
+        "beside: [{suite: msm-wan21-1.3b, table: A, rows: {old: old}}]\n"
+    )
+    assert publish(folder).written == 1
+    assert "† old (Mine)" in shown(folder, done, views.BOARD)
+    own.unlink()
+    publish(folder)
+    assert shown(folder, done, views.BOARD) == ["base", *labels]
+
+
+def test_what_a_metric_cannot_tell_is_said(root: Path) -> None:
+    """Not applicable, failed and saturated scores, in the store as on the board."""
+    folder = write_suite(root, ["a", "b"], [UP, SIZE], 10)
+    write_cell(folder, "a", {UP: [1.0] * 10, SIZE: [None] * 10})
+    write_cell(folder, "b", {UP: [*LOW[:9], None], SIZE: HIGH}, errors={("toy/up", 9): "OSError: gone"})
+    done = publish(folder)
+    found = {run.info.run_name: run.data for run in runs(folder, done).values()}
+    assert found["a"].tags["up"] == "1.000 #1 saturated"
+    assert found["a"].tags["size"] == "n/a"
+    assert found["a"].metrics["toy/size.na"] == 10
+    assert "toy/size" not in found["a"].metrics
+    assert found["b"].tags["up"].endswith("#-")  # a row with a failed score is not ranked
+    assert "rank/toy/up" not in found["b"].metrics
+    note = connect(default_uri(folder)).get_experiment(done.experiment_id).tags["mlflow.note.content"]
+    for told in ("toy/up: saturated for a", "toy/size: not applicable, clips: a 10", "toy/up: failed, clips: b 1"):
+        assert told in note
+
+
+def test_the_experiments_page_says_what_metrics_are(root: Path) -> None:
+    folder = make_suite(root)
+    done = publish(folder, explain=lambda names: {"toy/up": "How far up.\n\nMore of it."})
+    note = connect(default_uri(folder)).get_experiment(done.experiment_id).tags["mlflow.note.content"]
+    assert "- `toy/up`: higher is better, 0 to 1. How far up.\n" in note
+    assert "- `toy/size`: descriptive, not ranked, 0 to 1." in note
+    assert "### Protocol\n\n```yaml\nmethods:" in note
+    board = replace(table(folder), suite=table(folder).suite | {"description": "x" * 30_000})
+    long = about(board, {}, {})
+    assert len(long) < 20_000
+    many = table(folder).entries * 400
+    assert "800 rows: see the leaderboard" in about(replace(table(folder), entries=many), {}, {})
 
 
 def test_three_publishers_on_a_fresh_file(tmp_path: Path) -> None:
@@ -189,15 +262,14 @@ def test_three_publishers_on_a_fresh_file(tmp_path: Path) -> None:
     assert len(client.search_runs(["0"])) == 0
 
 
-def test_a_moved_folder_and_a_wrong_address_are_explained(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_moved_folder_and_a_wrong_address_are_explained(root: Path) -> None:
     folder = make_suite(root / "here")
     shutil.copyfile(root / "mlflow.db", root / "here" / "mlflow.db")
     publish(folder)
     (root / "here").rename(root / "there")
     with pytest.raises(UserError, match="the folder was moved"):
         publish(root / "there" / folder.name)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:1: cannot publish"):
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:1: cannot publish: no server answers"):
         publish(root / "there" / folder.name, "http://127.0.0.1:1")
 
 
@@ -250,6 +322,9 @@ def test_views_only_for_versions_seen_working() -> None:
     assert not views.saved_views(scores, "4.0.0", 0)
     state = json.loads(json.loads(views.saved_views(scores, "3.17.2", 0)[views.TAG + "leaderboard"])["state"])
     assert state["orderByAsc"] is True
+    wide = [views.Score("toy/loss", "loss", False, 40)]
+    state = json.loads(json.loads(views.saved_views(wide, "3.17.2", 0)[views.TAG + "leaderboard"])["state"])
+    assert state["columnWidths"]["tags.`loss`"] == 320
 
 
 def test_links_and_server_command(tmp_path: Path) -> None:

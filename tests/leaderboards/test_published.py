@@ -10,7 +10,8 @@ import pytest
 import leaderboards
 from harness.commands.audit import read_paper, rules
 from leaderboards.formulas import known
-from leaderboards.papers import Paper, lines, printed
+from leaderboards.papers import Paper, lines
+from leaderboards.printed import printed
 from metrics.vbench.aggregate import DIMENSIONS
 
 FOLDER = Path(leaderboards.__path__[0]) / "published"
