@@ -1,4 +1,4 @@
-"""Plots of a leaderboard as SVG text: quality against cost with its Pareto front, and all metrics at once as a radar.
+"""Quality against cost with its Pareto front, and curves of training, as SVG text.
 
 Colours are CSS variables of the page that shows them, so one picture serves light and dark.
 """
@@ -6,79 +6,80 @@ Colours are CSS variables of the page that shows them, so one picture serves lig
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
 from harness.stats import Estimate
+from leaderboards.marks import Mark, marks
+from leaderboards.page import signed
 from leaderboards.rank import Leaderboard, pareto
 from leaderboards.read import Column, Entry
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 380, 64, 24, 18, 46
-MIDDLE = 330, 195  # of the radar, with room for names at its sides
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 430, 64, 16, 30, 48
+NAMED = 24  # rows: with more, only those of the front are named beside their marks
+SPREAD = 90.0  # pixels that rows of one and the same cost take side by side, at most
+LETTER, LINE = 6.4, 14.0  # pixels of a letter's width (12 px type) and of a line
 COSTS = {"nfe": "network evaluations a clip", "generate_s": "seconds to generate", "train_s": "seconds to train"}
 
 
-def hue(board: Leaderboard, label: str) -> str:
-    """A row's colour, the same in every plot: evenly spaced hues in the board's alphabetical order."""
-    names = sorted(entry.label for entry in board.entries)
-    return f"hsl({(names.index(label) * 360 / max(1, len(names)) + 210) % 360:.0f} 62% var(--plot-light))"
+@dataclass(frozen=True)
+class Scale:
+    """A linear map from [low, high] to [start, end]."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        span = self.high - self.low
+        return self.start + (self.end - self.start) * ((value - self.low) / span if span else 0.5)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row in the plot."""
+
+    entry: Entry
+    estimate: Estimate
+    mark: Mark
+    cost: float
+    unit: str  # of the cost, in words
+    x: float
+    y: float
+    shift: float  # from its true cost, where several rows have the same
+
+    @property
+    def label(self) -> str:
+        return self.entry.label
 
 
 def pareto_plot(board: Leaderboard, column: Column, cost: str) -> str:
-    """Mean with its interval against cost (logarithmic), the Pareto front as a staircase; "" without two points."""
-    rows = [e for e in board.entries if cost in e.cost and e.cost[cost] > 0 and _estimate(board, column, e).n]
+    """Mean with its interval against cost (logarithmic), the Pareto front as a staircase; "" without two points.
+
+    Rows of exactly one cost stand side by side around it, best first. Beyond 24 rows only those of the front are named.
+    """
+    rows = [e for e in board.entries if e.cost.get(cost, 0) > 0 and estimate_of(board, column, e).n]
     if len(rows) < 2:
         return ""
     costs = [math.log10(entry.cost[cost]) for entry in rows]
-    ends = [x for e in rows for x in (_estimate(board, column, e).low, _estimate(board, column, e).high)]
-    means = [_estimate(board, column, e).mean for e in rows]
-    x = _scale(min(costs), max(costs), LEFT + 14, WIDTH - RIGHT - 150)
-    y = _scale(*_bounds([*means, *(v for v in ends if math.isfinite(v))]), HEIGHT - BOTTOM, TOP)
-    parts = [*_axes(column, cost, x, y)]
-    front = [entry for label in pareto(board, column, cost) for entry in rows if entry.label == label]
-    parts.append(_staircase([(x(math.log10(e.cost[cost])), y(_estimate(board, column, e).mean)) for e in front]))
-    taken: list[tuple[float, float]] = []
-    for entry, at in sorted(zip(rows, costs, strict=True), key=lambda pair: y(_estimate(board, column, pair[0]).mean)):
-        parts.append(_point(board, column, entry, x(at), y, taken))
-    title = f"{column.key} against {COSTS[cost]}"
-    return _svg(WIDTH, HEIGHT, title, "".join(parts))
-
-
-def radar_plot(board: Leaderboard, columns: Sequence[Column]) -> str:
-    """Ranked metrics as spokes, each scaled from the worst row (centre ring) to the best (rim); "" below three."""
-    usable = [c for c in columns if c.higher_is_better is not None and _differs(board, c)]
-    rows = [e for e in board.entries if e.complete and all(_estimate(board, c, e).n for c in usable)]
-    if len(usable) < 3 or len(rows) < 2:
-        return ""
-    rim, hub = 150, 30
-    angles = [2 * math.pi * i / len(usable) - math.pi / 2 for i in range(len(usable))]
-    parts = []
-    for ring in (hub, (hub + rim) / 2, rim):
-        parts.append(_polygon([_polar(ring, a) for a in angles], "none", "var(--line)", 1))
-    for angle, column in zip(angles, usable, strict=True):
-        (x, y), (tx, ty) = _polar(rim, angle), _polar(rim + 16, angle)
-        anchor = "middle" if abs(tx - MIDDLE[0]) < 12 else "start" if tx > MIDDLE[0] else "end"
-        low, high = _ends(board, column)
-        name = escape(column.key.split("/")[-1].replace("_", " "))
-        parts.append(f'<line x1="{MIDDLE[0]}" y1="{MIDDLE[1]}" x2="{x:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
-        parts.append(
-            f'<text x="{tx:.1f}" y="{ty + 4:.1f}" text-anchor="{anchor}">{name}'
-            f"<title>{escape(column.key)}: centre {low:.4g}, rim {high:.4g}</title></text>"
-        )
-    for entry in rows:
-        points = []
-        for angle, column in zip(angles, usable, strict=True):
-            low, high = _ends(board, column)
-            share = (_estimate(board, column, entry).mean - low) / (high - low)
-            points.append(_polar(hub + share * (rim - hub), angle))
-        colour = hue(board, entry.label)
-        shape = _polygon(points, colour, colour, 2)
-        parts.append(
-            f'<g class="series" data-row="{escape(entry.label)}">{shape}<title>{escape(entry.label)}</title></g>'
-        )
-    return _svg(2 * MIDDLE[0], 2 * MIDDLE[1], "ranked metrics, each from the worst row to the best", "".join(parts))
+    estimates = [estimate_of(board, column, entry) for entry in rows]
+    ends = [v for e in estimates for v in (e.mean, e.low, e.high) if math.isfinite(v)]
+    room = 8 + LETTER * max(len(e.label) for e in rows)
+    x = Scale(min(costs), max(costs), LEFT + 16 + SPREAD / 2, WIDTH - RIGHT - SPREAD / 2 - min(room, 190))
+    y = Scale(*_bounds(ends), HEIGHT - BOTTOM, TOP)
+    points = _points(board, column, cost, rows, x, y)
+    front = [point for label in pareto(board, column, cost) for point in points if point.label == label]
+    named = points if len(points) <= NAMED else front
+    names = _names(points, named)
+    shown = "".join(_draw(point, y, names.get(point.label)) for point in reversed(points))
+    stairs = _staircase([(p.x - p.shift, p.y) for p in front])
+    return svg(
+        WIDTH, HEIGHT, f"{column.key} against {COSTS[cost]}", f"{_axes(column, cost, x, y)}{stairs}{shown}", "pareto"
+    )
 
 
 def line_plot(values: Sequence[tuple[float, float]], title: str) -> str:
@@ -86,46 +87,94 @@ def line_plot(values: Sequence[tuple[float, float]], title: str) -> str:
     points = [(x, y) for x, y in values if math.isfinite(x) and math.isfinite(y)]
     if len(points) < 2:
         return ""
-    xs, ys = zip(*points, strict=True)
-    x, y = _scale(min(xs), max(xs), 52, 400), _scale(*_bounds(ys), 110, 12)
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
     low, high = _bounds(ys)
+    x, y = Scale(min(xs), max(xs), 52, 400), Scale(low, high, 108, 10)
     path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
-    marks = "".join(
-        f'<text x="46" y="{y(v) + 4:.1f}" text-anchor="end">{v:.3g}</text>'
+    grid = "".join(
+        f'<text x="46" y="{y(v) + 4:.1f}" text-anchor="end">{signed(f"{v:.3g}")}</text>'
         f'<line x1="52" x2="400" y1="{y(v):.1f}" y2="{y(v):.1f}" stroke="var(--line)"/>'
         for v in np.linspace(low, high, 3)
     )
-    ends = f'<text x="52" y="128">{xs[0]:g}</text><text x="400" y="128" text-anchor="end">{xs[-1]:g}</text>'
-    curve = f'<polyline points="{path}" fill="none" stroke="var(--accent)" stroke-width="1.6"/>'
-    return _svg(410, 134, title, marks + ends + curve)
+    ends = f'<text x="52" y="128">{xs[0]:g}</text><text x="400" y="128" text-anchor="end">step {xs[-1]:g}</text>'
+    curve = f'<polyline points="{path}" fill="none" stroke="var(--accent)" stroke-width="1.6" stroke-linejoin="round"/>'
+    return svg(410, 134, title, grid + ends + curve)
 
 
-def _estimate(board: Leaderboard, column: Column, entry: Entry) -> Estimate:
+def estimate_of(board: Leaderboard, column: Column, entry: Entry) -> Estimate:
     return board.values[entry.label, column.key].estimate
 
 
-def _differs(board: Leaderboard, column: Column) -> bool:
-    low, high = _ends(board, column)
-    return math.isfinite(low) and high != low
+def svg(width: int, height: int, title: str, body: str, style: str = "") -> str:
+    return (
+        f'<svg class="plot {style}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{body}</svg>'
+    )
 
 
-def _ends(board: Leaderboard, column: Column) -> tuple[float, float]:
-    """Worst and best mean of the complete rows."""
-    means = [_estimate(board, column, e).mean for e in board.entries if e.complete and _estimate(board, column, e).n]
-    if not means:
-        return math.nan, math.nan
-    return (min(means), max(means)) if column.higher_is_better else (max(means), min(means))
+# ---- where things stand ------------------------------------------------------------------------------------------
 
 
-class _scale:  # noqa: N801
-    """A linear map from [low, high] to [start, end]."""
+def _points(board: Leaderboard, column: Column, cost: str, rows: Sequence[Entry], x: Scale, y: Scale) -> list[Point]:
+    """Best first."""
+    sign = 1 if column.higher_is_better else -1
+    ordered = sorted(rows, key=lambda e: -sign * estimate_of(board, column, e).mean)
+    alike: dict[str, list[Entry]] = {}
+    for entry in ordered:
+        alike.setdefault(f"{entry.cost[cost]:.4g}", []).append(entry)
+    known = marks([entry.label for entry in board.entries])
+    out = []
+    for entry in ordered:
+        peers = alike[f"{entry.cost[cost]:.4g}"]
+        step = min(11.0, SPREAD / max(1, len(peers) - 1))
+        shift = step * (peers.index(entry) - (len(peers) - 1) / 2)
+        e = estimate_of(board, column, entry)
+        at = x(math.log10(entry.cost[cost])) + shift
+        out.append(Point(entry, e, known[entry.label], entry.cost[cost], COSTS[cost], at, y(e.mean), shift))
+    return out
 
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
-        self.low, self.high, self.start, self.end = low, high, start, end
 
-    def __call__(self, value: float) -> float:
-        span = self.high - self.low
-        return self.start + (self.end - self.start) * ((value - self.low) / span if span else 0.5)
+def _names(points: Sequence[Point], named: Sequence[Point]) -> Mapping[str, tuple[float, float, str]]:
+    """Where names go, `(x, y, anchor)`: rows of one cost in a column at their right, in the order of their marks;
+    others at the nearest free place, right or left. None where all are taken (hovering tells the name)."""
+    taken = [(p.x - 6, p.y - 6, p.x + 6, p.y + 6) for p in points]
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        groups.setdefault(f"{point.x - point.shift:.1f}", []).append(point)
+    out = {}
+    for peers in groups.values():
+        mine = sorted((point for point in peers if point in named), key=lambda point: point.y)
+        right, left = max(p.x for p in peers) + 11, min(p.x for p in peers) - 11
+        for point, y in zip(mine, _apart([point.y for point in mine]), strict=True):
+            wide = LETTER * len(point.label)
+            steps = sorted(range(-14, 15), key=abs) if len(mine) == 1 else [0]
+            places = [
+                (x, y + LINE / 2 * step, anchor) for x, anchor in ((right, "start"), (left, "end")) for step in steps
+            ]
+            for x, at, anchor in places:
+                start = x if anchor == "start" else x - wide
+                box = (start, at - LINE / 2 + 0.1, start + wide, at + LINE / 2 - 0.1)
+                if _fits(box, taken):
+                    taken.append(box)
+                    out[point.label] = (x, at, anchor)
+                    break
+    return out
+
+
+def _apart(wanted: Sequence[float]) -> list[float]:
+    """Heights in the same order, a line apart at least, as near to the wanted ones as that allows (least squares)."""
+    blocks: list[list[float]] = []  # of neighbours that touch: sum of wanted starts, count
+    for number, y in enumerate(wanted):
+        blocks.append([y - LINE * number, 1])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
+            total, count = blocks.pop()
+            blocks[-1] = [blocks[-1][0] + total, blocks[-1][1] + count]
+    starts = [total / count for total, count in blocks for _ in range(int(count))]
+    return [start + LINE * number for number, start in enumerate(starts)]
+
+
+def _fits(box: tuple[float, float, float, float], taken: Sequence[tuple[float, float, float, float]]) -> bool:
+    inside = box[0] >= LEFT and box[2] <= WIDTH and box[1] >= TOP - 8 and box[3] <= HEIGHT - BOTTOM + 4
+    return inside and not any(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken)
 
 
 def _bounds(values: Sequence[float]) -> tuple[float, float]:
@@ -134,19 +183,35 @@ def _bounds(values: Sequence[float]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _axes(column: Column, cost: str, x: _scale, y: _scale) -> list[str]:
+# ---- how they are drawn ------------------------------------------------------------------------------------------
+
+
+def _axes(column: Column, cost: str, x: Scale, y: Scale) -> str:
     parts = []
-    for value in np.linspace(y.low, y.high, 5):
-        at = y(float(value))
+    values = _round_steps(y.low, y.high)
+    digits = max(0, -math.floor(math.log10(values[1] - values[0]) + 1e-9)) if len(values) > 1 else 3
+    for value in values:
+        at = y(value)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="var(--line)"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        text = signed(f"{value:.{digits}f}")
+        parts.append(f'<text class="tick" x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{text}</text>')
+    floor = HEIGHT - BOTTOM
     for value in _ticks(x.low, x.high):
-        parts.append(
-            f'<text x="{x(math.log10(value)):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{value:g}</text>'
-        )
+        at = x(math.log10(value))
+        parts.append(f'<path d="M{at:.1f} {floor}v5" stroke="var(--strong)"/>')
+        parts.append(f'<text class="tick" x="{at:.1f}" y="{floor + 20}" text-anchor="middle">{value:g}</text>')
+    parts.append(f'<path d="M{LEFT} {floor}H{WIDTH - RIGHT}" stroke="var(--strong)"/>')
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{COSTS[cost]}</text>')
-    parts.append(f'<text x="{LEFT}" y="12">{escape(column.key)} {column.arrow}</text>')
-    return parts
+    parts.append(f'<text x="8" y="14">{escape(column.key)} {column.arrow}</text>')
+    return "".join(parts)
+
+
+def _round_steps(low: float, high: float) -> list[float]:
+    """Four to nine round numbers within [low, high]."""
+    power = 10.0 ** math.floor(math.log10((high - low) / 4))
+    step = next(m * power for m in (1, 2, 5, 10) if (high - low) / (m * power) <= 8)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -157,7 +222,7 @@ def _ticks(low: float, high: float) -> list[float]:
         for m in (1, 2, 5)
         if low - 0.02 <= math.log10(m * 10.0**e) <= high + 0.02
     ]
-    return found if len(found) > 1 else [round(10**low, 3), round(10**high, 3)]
+    return found if len(found) > 1 else sorted({float(f"{10**low:.3g}"), float(f"{10**high:.3g}")})
 
 
 def _staircase(points: Sequence[tuple[float, float]]) -> str:
@@ -172,41 +237,23 @@ def _staircase(points: Sequence[tuple[float, float]]) -> str:
     return f'<polyline class="front" points="{line}" fill="none" stroke="var(--accent)" stroke-dasharray="5 4"/>'
 
 
-def _point(
-    board: Leaderboard, column: Column, entry: Entry, x: float, y: _scale, taken: list[tuple[float, float]]
-) -> str:
-    """A dot with its interval and its name, which moves down until no other name is there."""
-    e, colour = _estimate(board, column, entry), hue(board, entry.label)
-    at = y(e.mean)
-    down = at + 4
-    while any(abs(down - other) < 12 and abs(x - place) < 90 for place, other in taken):
-        down += 12
-    taken.append((x, down))
-    bar = ""
+def _draw(point: Point, y: Scale, name: tuple[float, float, str] | None) -> str:
+    """A mark with its interval and name; rows that are not ranked are hollow."""
+    e, colour, label = point.estimate, point.mark.colour, escape(point.label)
+    half = f" ±{(e.high - e.low) / 2:.2g}" if math.isfinite(e.low) else ""
+    bar = lead = text = ""
     if math.isfinite(e.low):
         ends = f'y1="{y(e.low):.1f}" y2="{y(e.high):.1f}"'
-        bar = f'<line x1="{x:.1f}" x2="{x:.1f}" {ends} stroke="{colour}" opacity=".45"/>'
-    lead = f'<line x1="{x:.1f}" x2="{x + 9:.1f}" y1="{at:.1f}" y2="{down - 4:.1f}" stroke="{colour}" opacity=".45"/>'
-    half = f" ±{(e.high - e.low) / 2:.2g}" if math.isfinite(e.low) else ""
-    fill = colour if entry.complete else "none"
+        bar = f'<line class="bar" x1="{point.x:.1f}" x2="{point.x:.1f}" {ends} stroke="{colour}"/>'
+    if name:
+        away = abs(name[1] - point.y) > 1 or abs(name[0] - point.x) > 14
+        gap = 3 if name[2] == "start" else -3
+        path = f"M{point.x:.1f} {point.y:.1f}L{name[0] - gap:.1f} {name[1]:.1f}"
+        lead = f'<path class="lead" d="{path}" stroke="{colour}"/>' if away else ""
+        text = f'<text x="{name[0]:.1f}" y="{name[1] + 4:.1f}" text-anchor="{name[2]}">{label}</text>'
+    fill = colour if point.entry.complete else "var(--card)"
     return (
-        f'<g class="series" data-row="{escape(entry.label)}">{bar}{lead}<circle cx="{x:.1f}" cy="{at:.1f}" r="5" '
-        f'fill="{fill}" stroke="{colour}"/><text x="{x + 11:.1f}" y="{down:.1f}">{escape(entry.label)}</text>'
-        f"<title>{escape(entry.label)}: {e.mean:.4g}{half}</title></g>"
-    )
-
-
-def _polar(radius: float, angle: float) -> tuple[float, float]:
-    return MIDDLE[0] + radius * math.cos(angle), MIDDLE[1] + radius * math.sin(angle)
-
-
-def _polygon(points: Sequence[tuple[float, float]], fill: str, stroke: str, width: float) -> str:
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polygon points="{line}" fill="{fill}" fill-opacity=".07" stroke="{stroke}" stroke-width="{width}"/>'
-
-
-def _svg(width: int, height: int, title: str, body: str) -> str:
-    return (
-        f'<svg class="plot" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{body}</svg>"
+        f'<g class="series" data-row="{label}"><title>{label}: {signed(f"{e.mean:.4g}")}{half}, {point.cost:.4g} '
+        f"{point.unit}</title>{bar}{lead}<path class='dot' transform='translate({point.x:.1f} "
+        f"{point.y:.1f})' d='{point.mark.path(5)}' fill='{fill}' stroke='{colour}'/>{text}</g>"
     )

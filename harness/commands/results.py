@@ -99,14 +99,20 @@ def compare_rows(rows: Sequence[str], suite: str | None, runs: Path, out: Path |
 
 def publish_suite(folder: Path, tracking_uri: str | None, console: Console) -> None:
     """To MLflow, saying where; unchanged results cost nothing."""
+    from leaderboards.about import elsewhere
     from leaderboards.publish import publish
 
-    published = publish(folder, tracking_uri)
-    console.print(
-        f"mlflow  {published.tracking_uri}, experiment {published.experiment_id}", highlight=False, soft_wrap=True
-    )
-    link = published.links(DEFAULT_SERVER)["leaderboard"]
-    console.print(f"browse  mutoscope serve --runs {folder.parent}, then {link}", highlight=False, soft_wrap=True)
+    published = publish(folder, tracking_uri, explain=_explanations)
+    place = published.tracking_uri
+    told = [f"mlflow  {place}, experiment {published.experiment_id}"]
+    if place.startswith(("http://", "https://")):
+        told.append(f"browse  {published.links(place)['leaderboard']}")
+    else:
+        start = f"mutoscope serve --runs {folder.parent}" if tracking_uri is None else "mlflow server on this store"
+        told.append(f"browse  {start}, then {published.links(DEFAULT_SERVER)['leaderboard']}")
+    told += [f"note    {elsewhere(published.others)}"] if published.others else []
+    for line in told:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def publish_suites(suite: str | None, runs: Path, tracking_uri: str | None) -> None:
@@ -142,7 +148,7 @@ def serve_runs(runs: Path, host: str, port: int | None) -> None:
         server.wait()
 
 
-def _wait_until_up(server: subprocess.Popen[bytes], base: str, patience: float = 90.0) -> None:
+def _wait_until_up(server: subprocess.Popen[bytes], base: str, patience: float = 300.0) -> None:
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if server.poll() is not None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from harness.store import Json, RunDir, atomic, write_text
+from harness.store import Json, RunDir
 from leaderboards import pictures
+from leaderboards.page import asset, put, slug
 from leaderboards.rank import Leaderboard
 from leaderboards.read import read_scores, seed_of
 from leaderboards.site.front import front
 from leaderboards.site.pages import prompt_page, row_page
-from leaderboards.site.shell import Site, slug
+from leaderboards.site.parts import write_parts
+from leaderboards.site.shell import Site
 
-WEB = Path(__file__).parents[1] / "web"
-ASSETS = ("page.css", "site.css", "site.js", "player.js")
+ASSETS = ("page.css", "site.css", "site.js", "wins.js", "tips.js", "player.js")
 
 
 def write_site(board: Leaderboard, folder: Path, about: Mapping[str, str]) -> Path:
@@ -44,16 +44,16 @@ def write_site(board: Leaderboard, folder: Path, about: Mapping[str, str]) -> Pa
     }
     site = Site(board, folder, about, runs, dict(sorted(prompts.items())), media, scores)
     for name in ASSETS:
-        write_text(folder / name, (WEB / name).read_text(encoding="utf-8"))
+        put(folder / name, asset(name))
     for entry in board.entries:
         trained = pictures.page(entry.used[0]) if entry.used else ""
         name = f"{slug(entry.label)}.training.html"
         if trained:
-            write_text(folder / "rows" / name, trained)
-        write_text(folder / "rows" / f"{slug(entry.label)}.html", row_page(site, entry, quote(name) if trained else ""))
+            put(folder / "rows" / name, trained)
+        put(folder / "rows" / f"{slug(entry.label)}.html", row_page(site, entry, quote(name) if trained else ""))
     for clip in site.prompts:
-        write_text(folder / "prompts" / f"{slug(clip)}.html", prompt_page(site, clip))
-    write_text(folder / "index.html", front(site))
+        put(folder / "prompts" / f"{slug(clip)}.html", prompt_page(site, clip))
+    put(folder / "index.html", front(site, write_parts(board, folder)))
     return folder / "index.html"
 
 
@@ -65,7 +65,5 @@ def _shown(board: Leaderboard) -> dict[str, RunDir]:
 def _copy(path: Path, folder: Path, label: str) -> str:
     """A clip's address in the site; copied unless the same bytes are there."""
     copy = folder / "media" / slug(label) / path.name
-    if not copy.exists() or copy.read_bytes() != path.read_bytes():
-        with atomic(copy) as temporary:
-            shutil.copyfile(path, temporary)
+    put(copy, path.read_bytes())
     return quote(copy.relative_to(folder).as_posix())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,15 @@ def write_cell(
     config: Mapping[str, Any] | None = None,
     errors: Mapping[tuple[str, int], str] | None = None,
     seconds: float = 12.5,
-    video: bool = False,
+    video: bool | Callable[[int, int], np.ndarray] = False,
+    prompts: Sequence[str] | None = None,
 ) -> Path:
-    """One finished cell. `metrics` holds one value per prompt (None: not applicable), or one for set-level metrics."""
+    """One finished cell. `metrics` holds one value per prompt (None: not applicable), or one for set-level metrics.
+
+    Args:
+        video: whether clips can be played, or what makes one's frames from its number and seed.
+        prompts: their texts; default one with markup in it.
+    """
     config = {"lr": 1e-4, "law": {"name": "beta"}} if config is None else dict(config)
     config_digest = hashlib.sha256(repr(sorted(config.items())).encode()).hexdigest()[:16]
     path = folder / f"{row}@{config_digest[:8]}" / f"seed{seed}"
@@ -77,7 +83,10 @@ def write_cell(
     }  # fmt: skip
     write_json(path / "cell.json", cell)
     ids = [f"{i:04d}-a-red-ball" for i in range(count)]
-    rows = [_clip(path, clip, seed, i, video) for i, clip in enumerate(ids)]
+    frames = moving_square if video is True else video
+    rows = [_clip(path, clip, seed, i, frames) for i, clip in enumerate(ids)]
+    for clip, text in zip(rows, prompts or (), strict=bool(prompts)):
+        clip["prompt"] = text
     write_jsonl(path / "clips.jsonl", rows)
     for metric, values in metrics.items():
         names = ids if metric.level == "clip" else ["*"]
@@ -106,13 +115,15 @@ def write_cell(
     return path
 
 
-def _clip(path: Path, clip: str, seed: int, index: int, video: bool) -> dict[str, Any]:
+def _clip(
+    path: Path, clip: str, seed: int, index: int, frames: Callable[[int, int], np.ndarray] | bool
+) -> dict[str, Any]:
     file = path / "clips" / f"{clip}.mp4"
     file.parent.mkdir(parents=True, exist_ok=True)
-    if video:
+    if callable(frames):
         from harness import video as codec
 
-        codec.write(file, moving_square(index, seed), 8.0)
+        codec.write(file, frames(index, seed), 8.0)
     else:
         file.write_bytes(f"clip {clip} {seed}".encode())
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -122,10 +133,11 @@ def _clip(path: Path, clip: str, seed: int, index: int, video: bool) -> dict[str
     }  # fmt: skip
 
 
-def moving_square(index: int, seed: int) -> np.ndarray:
-    """`[9, 32, 32, 3]`: a coloured square that walks right."""
-    frames = np.full((9, 32, 32, 3), 230, np.uint8)
+def moving_square(index: int, seed: int, lower: int = 0, count: int = 9) -> np.ndarray:
+    """`[count, 32, 32, 3]`: a coloured square that walks right, its left edge at 2 + 2 f; `lower`: pixels down."""
+    frames = np.full((count, 32, 32, 3), 230, np.uint8)
     colour = np.random.default_rng((index, seed)).integers(0, 200, 3)
-    for f in range(9):
-        frames[f, 8 + index % 8 : 18 + index % 8, 2 + 2 * f : 12 + 2 * f] = colour
+    top = 8 + index % 8 + lower
+    for f in range(count):
+        frames[f, top : top + 10, 2 + 2 * f : 12 + 2 * f] = colour
     return frames

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,7 @@ from leaderboards.arena.session import Session, check_clips
 from leaderboards.arena.store import FILE, StudyFile, create, open_study
 from leaderboards.arena.study import questions
 from leaderboards.rank import table
-from tests.leaderboards.browser import CHROMIUM, Browser
+from tests.leaderboards.browser import Browser
 from tests.leaderboards.runs import DIGEST
 from tests.leaderboards.studies import ASKED, write_runs
 
@@ -462,34 +462,42 @@ def test_rows_that_cannot_be_compared(words: list[str], said: str, tmp_path: Pat
 # ---- in a browser ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
-def test_clicking_through_ten_pairs(tmp_path: Path) -> None:
+def test_clicking_through_ten_pairs(page: Browser, tmp_path: Path, keep: Callable[[str], None]) -> None:
     """By keyboard and mouse; texts stay text, answers wait for the clips' end, nothing comes from elsewhere."""
     folder = write_runs(tmp_path / "runs", video=True)
     hidden = "document.getElementById('{}').hidden"
     ready = "!document.getElementById('trial').classList.contains('waiting')"
-    with serving(folder) as server, Browser() as page:
+    with serving(folder) as server:
         page.open(server.link)
         page.wait("!" + hidden.format("start"))
         assert "Which moves <b>better</b>?" in page.run("document.getElementById('asked').textContent")
-        page.screenshot(tmp_path / "start.png")
+        keep("arena-start")
         page.type("<i>Ada</i>")
-        page.press("Enter", "\r")
+        page.press("Enter")
         page.wait("!" + hidden.format("trial"))
         assert "<b>boxes</b>" in page.run("document.getElementById('prompt').textContent")
         page.run("choose('left')")  # before the end: no answer
         assert kept(folder) == []
         for step in range(20):
             page.wait(f"now.step === {step} && {ready} && plays > 0")
+            if step == 0:
+                assert page.run("videos.every(v => v.error === null && v.currentTime > 1 && v.videoWidth === 32)")
             if step == 1:
-                page.screenshot(tmp_path / "pair.png")
+                keep("arena-pair")
                 page.press("u")
                 page.wait("now.step === 0 && now.given === 'left' && plays > 0")
                 page.press("ArrowRight")
                 page.wait("now.step === 1 && plays > 0")
             if step == 2:
                 page.dark()
-                page.screenshot(tmp_path / "dark.png")
+                keep("arena-dark")
+            if step == 4:
+                page.resize(400, 800)
+                page.wait("innerWidth === 400")
+                assert page.run("document.documentElement.scrollWidth") <= 400
+                assert page.run("document.querySelector('.choices').getBoundingClientRect().bottom") <= 800
+                keep("arena-phone")
+                page.resize(1280, 800)
             if step % 4 == 3:
                 page.run("document.querySelector('.choices [data-side=tie]').click()")
             else:
@@ -497,14 +505,11 @@ def test_clicking_through_ten_pairs(tmp_path: Path) -> None:
         page.wait("!" + hidden.format("thanks"))
         assert page.run("document.getElementById('who').textContent") == "<i>Ada</i>"
         assert page.run("document.querySelectorAll('b, i').length") == 1  # the number of pairs
-        page.screenshot(tmp_path / "thanks.png")
-        addresses = page.run("performance.getEntriesByType('resource').map(entry => entry.name)")
-        assert all(address.startswith(server.link) for address in addresses)
+        keep("arena-thanks")
+        assert all(address.startswith(server.link) for address in page.requests())
         assert page.errors() == []
     found = kept(folder)
     assert len(found) == 20
     assert [j.choice for j in found].count("tie") == 10
     file = open_study(folder / FILE)
     assert (file.changed(), file.raters()) == (1, {0: "<i>Ada</i>"})
-    for name in ("start", "pair", "dark", "thanks"):
-        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
