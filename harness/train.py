@@ -33,7 +33,7 @@ def train(job: Job) -> None:
     """Train the cell's method to its budget, from the last snapshot if there is one."""
     checkpoint = job.run / "checkpoint"
     if job.cell.trains and not (checkpoint / "weights.json").exists():
-        loop = _Loop(job)
+        loop = Loop(job)
         with timed(job.run / "timings.jsonl", "train", job.device) as row:
             row["items"] = loop.run()
     (checkpoint / "resume.safetensors").unlink(missing_ok=True)
@@ -51,7 +51,7 @@ def _encode(job: Job, dataset: Dataset, base: Backbone) -> Latents:
         return encode(dataset, base, folder, 0, report)
 
 
-class _Loop:
+class Loop:
     """A method, its optimisers and its data, stepping from `start` to the budget."""
 
     def __init__(self, job: Job) -> None:

@@ -103,7 +103,7 @@ def test_what_begin_measured_survives_a_resume(tmp_path: Path) -> None:
         todo = plan(tmp_path / root, chosen=("toy-staged",))
         if root == "halves":
             from harness.job import Job
-            from harness.train import _Loop
+            from harness.train import Loop
 
             class KillError(Exception):
                 pass
@@ -113,7 +113,7 @@ def test_what_begin_measured_survives_a_resume(tmp_path: Path) -> None:
                     raise KillError
 
             with pytest.raises(KillError):
-                _Loop(Job(todo, todo.cells[0], "cpu", report)).run()
+                Loop(Job(todo, todo.cells[0], "cpu", report)).run()
             assert (todo.cells[0].path / "checkpoint" / "resume.safetensors").exists()
         toy_family.CALLS.clear()
         assert execute(todo) == []

@@ -73,7 +73,7 @@ def _to_patches(x: Tensor, frames: int) -> Tensor:
     b, c, f, height, width = x.shape
     h, w = height // PATCH, width // PATCH
     x = x.reshape(b, c, f // frames, frames, h, PATCH, w, PATCH)
-    return x.permute(0, 2, 4, 6, 3, 1, 5, 7).reshape(b, f // frames, h, w, -1)
+    return x.permute(0, 2, 4, 6, 3, 1, 5, 7).reshape(b, f // frames, h, w, frames * c * PATCH * PATCH)
 
 
 def _to_pixels(cells: Tensor, frames: int) -> Tensor:
