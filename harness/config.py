@@ -51,7 +51,8 @@ def validate(model: type[M], data: Any, where: str) -> M:
             raise UserError(f"{dotted}: missing", "give it a value") from None
         message = first["msg"].removeprefix("Value error, ")
         problem, _, remedy = message.partition("\n")
-        raise UserError(f"{dotted}: {problem} (got {first['input']!r})"[:400], remedy) from None
+        got = f" (got {first['input']!r})" if path else ""  # a check of the whole names its keys itself
+        raise UserError(f"{dotted}: {problem}{got}"[:400], remedy) from None
 
 
 def _model_at(model: type[BaseModel], path: Iterable[str]) -> type[BaseModel] | None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness import registry
-from harness.api import Needs, Row
+from harness.api import Asked, Needs, Offer
 from harness.backbones.pipeline_folder import digests
-from harness.config import digest, merge, validate
-from harness.errors import UserError, did_you_mean
+from harness.config import digest
+from harness.errors import UserError
 from harness.plugins import MetricSpec, make_dataset, metric_specs, plugin_config
 from harness.prompts import Prompt, read_prompts
+from harness.rows import Part, check_columns, check_overlap, check_parts, parents_of, resolve_rows, supply
 from harness.store import read_json, write_json
 from harness.suite import Suite
 
@@ -35,6 +35,7 @@ class Cell:
     clip_key: str
     trains: bool
     parents: Mapping[str, Cell] = field(default_factory=dict)  # role to the cell whose training supplies it
+    marks: tuple[str, ...] = ()  # of this row, beside the plan's
 
     @property
     def label(self) -> str:
@@ -86,12 +87,12 @@ def make_plan(
     for plugin in plugins:
         registry.load_plugin(plugin)
     rows = resolve_rows(suite, list(methods) or list(suite.methods))
-    parents = _parents(suite, rows)
+    parents = parents_of(suite, rows)
     metrics = metric_specs(suite.metrics)
     backbone_class = registry.backbones.get(suite.backbone["name"], "backbone.name")
     backbone_config = plugin_config(backbone_class, suite.backbone, "backbone")
     backbone_digest = backbone_class.digest(backbone_config)
-    trained = {row: part for row, part in {**_supply(parents), **rows}.items() if part[0].turns_for(part[1])}
+    trained = {row: part for row, part in {**supply(parents), **rows}.items() if part[0].turns_for(part[1])}
     needs = {row: kind.needs(config) for row, (kind, config) in {**trained, **rows}.items()}
     prompts = read_prompts(suite)
     marks: tuple[str, ...] = ()
@@ -99,12 +100,12 @@ def make_plan(
     data_digest = dataset.digest()
     caps = backbone_class.capabilities(backbone_config)
     for row, need in needs.items():
-        _check_parts(row, need, caps, suite)
+        check_parts(row, need, caps, suite)
     if trained:
         data_rows = dataset.rows()
         for row in trained:
-            _check_columns(row, needs[row], data_rows, suite)
-        marks = _check_overlap(suite, data_rows, prompts)
+            check_columns(row, needs[row], data_rows, suite)
+        marks = check_overlap(suite, data_rows, prompts)
     protocol = suite.protocol() | {
         "prompts": [asdict(prompt) for prompt in prompts],
         "metrics": [spec.id for spec in metrics],
@@ -118,90 +119,16 @@ def make_plan(
     )  # fmt: skip
     cells = []
     for row in sorted(rows, key=lambda row: bool(parents.get(row))):  # what is built on others comes after them
-        for seed in seeds or suite.seeds:
-            supply = {
+        offer = _offer(plan, row, rows[row], seeds or suite.seeds)
+        for seed in (seeds or suite.seeds) if offer is None else offer.seeds or ():
+            if offer is not None:
+                cells.append(_made_cell(plan, row, seed, rows[row], offer))
+                continue
+            suppliers = {
                 role: _cell(plan, parent, seed, part, {}) for role, (parent, part) in parents.get(row, {}).items()
             }
-            cells.append(_cell(plan, row, seed, rows[row], supply))
+            cells.append(_cell(plan, row, seed, rows[row], suppliers))
     return plan.only(cells)
-
-
-Part = tuple[Any, Any]  # method class, its validated config
-
-
-def resolve_rows(suite: Suite, chosen: Sequence[str]) -> dict[str, Part]:
-    """Row name to (method class, config); any registered method may be named, not only the suite's rows."""
-    out = {}
-    for row in chosen:
-        options = dict(suite.methods.get(row, {}))
-        name = options.pop("method", row)
-        if row not in suite.methods and row not in registry.methods.names():
-            known = {*suite.methods, *registry.methods.names()}
-            raise UserError(f'no method or row is called "{row}"', did_you_mean(row, known))
-        kind = registry.methods.get(name, f"methods.{row}")
-        out[row] = kind, validate(kind.Config, merge(kind.preset, options), f"methods.{row}")
-    return out
-
-
-def _parents(suite: Suite, rows: Mapping[str, Part]) -> dict[str, dict[str, tuple[str, Part]]]:
-    """Row to {role: (row that trains it, its method)}, for rows that are built on the training of others."""
-    out: dict[str, dict[str, tuple[str, Part]]] = {}
-    for row, (kind, config) in rows.items():
-        for role, parent in kind.needs(config).checkpoints.items():
-            part = resolve_rows(suite, [parent])[parent]
-            if not part[0].turns_for(part[1]):
-                raise UserError(
-                    f"methods.{row}: {role} comes from row {parent}, which trains nothing", "name another row"
-                )
-            out.setdefault(row, {})[role] = parent, part
-    return out
-
-
-def _supply(parents: Mapping[str, Mapping[str, tuple[str, Part]]]) -> dict[str, Part]:
-    return {parent: part for roles in parents.values() for parent, part in roles.values()}
-
-
-def _check_parts(row: str, need: Needs, caps: frozenset[str], suite: Suite) -> None:
-    """What the backbone must be able to do, and what rewards need on this machine."""
-    lacking = sorted(set(need.caps) - caps)
-    if lacking:
-        raise UserError(
-            f'methods.{row}: needs {", ".join(lacking)}, which backbone "{suite.backbone["name"]}" cannot do',
-            "choose another backbone, or leave the method out with --methods",
-        )
-    for spec in need.rewards:
-        registry.find_part("reward", spec["name"]).check(registry.check_part("reward", spec))
-
-
-def _check_columns(row: str, need: Needs, rows: Sequence[Row], suite: Suite) -> None:
-    where = f"methods.{row}: needs"
-    missing = [name for name in need.scores if any(name not in item.scores for item in rows)]
-    if missing:
-        raise UserError(
-            f"{where} score column{'s' * (len(missing) > 1)} {', '.join(missing)}, which dataset "
-            f'"{suite.dataset["name"]}" lacks',
-            "add the columns to its metadata, name a file with dataset.scores, or leave the method out with --methods",
-        )
-    if "short_prompt" in need.fields and not any(item.short_prompt for item in rows):
-        raise UserError(f"{where} short captions", "add a short_prompt column to the dataset's metadata")
-
-
-def normal_prompt(text: str) -> str:
-    """Two prompts are the same if they agree up to case, spacing and a final stop."""
-    return re.sub(r"\s+", " ", text).strip().rstrip(".").casefold()
-
-
-def _check_overlap(suite: Suite, rows: Iterable[Row], prompts: Iterable[Prompt]) -> tuple[str, ...]:
-    trained = {normal_prompt(text) for row in rows for text in (row.prompt, row.short_prompt) if text}
-    shared = [prompt.text for prompt in prompts if normal_prompt(prompt.text) in trained]
-    if not shared:
-        return ()
-    if not suite.train.allow_overlap:
-        raise UserError(
-            f'{len(shared)} of the evaluation prompts are also trained on, first: "{shared[0]}"',
-            "change the dataset or the prompts, or mark the run with --set train.allow_overlap=true",
-        )
-    return ("overlap",)
 
 
 def _cell(plan: Plan, row: str, seed: int, part: Part, parents: Mapping[str, Cell]) -> Cell:
@@ -221,19 +148,65 @@ def _cell(plan: Plan, row: str, seed: int, part: Part, parents: Mapping[str, Cel
         "prompts": [[prompt.id, prompt.text] for prompt in plan.prompts],
         "seed": seed,
     }
+    found = _keyed(plan, row, seed, part, Keys(config_digest, train_key, digest(sampled)))
+    return replace(found, trains=trains, parents=parents)
+
+
+class Keys(NamedTuple):
+    """What a cell is known by."""
+
+    config: str
+    train: str
+    clip: str
+
+
+def _keyed(plan: Plan, row: str, seed: int, part: Part, keys: Keys) -> Cell:
+    """The cell of these keys, which trains nothing and is built on nothing."""
+    kind, config = part
     return Cell(
         row=row,
         method=kind.name,
         version=kind.version,
-        config=options,
-        config_digest=config_digest,
+        config=config.model_dump(mode="json"),
+        config_digest=keys.config,
         seed=seed,
-        path=plan.folder / f"{row}@{config_digest[:8]}" / f"seed{seed}",
-        train_key=train_key,
-        clip_key=digest(sampled),
-        trains=trains,
-        parents=parents,
+        path=plan.folder / f"{row}@{keys.config[:8]}" / f"seed{seed}",
+        train_key=keys.train,
+        clip_key=keys.clip,
+        trains=False,
     )
+
+
+def _offer(plan: Plan, row: str, part: Part, seeds: Sequence[int]) -> Offer | None:
+    """What a participant has of these seeds, checked; None for a row that is sampled."""
+    maker = part[0].maker(part[1], plan.suite.clip)
+    if maker is None:
+        return None
+    asked = [Asked(prompt.id, prompt.text, prompt.meta) for prompt in plan.prompts]
+    try:
+        offer: Offer = maker.offer(asked, plan.suite.seeds[0])
+        wanted = tuple(seed for seed in seeds if offer.seeds is None or seed in offer.seeds)
+        if not wanted:
+            has = ",".join(map(str, offer.seeds or ()))
+            raise UserError(f"no clips of seed {', '.join(map(str, seeds))}", f"it has --seeds {has}")
+        for seed in wanted:
+            maker.check(asked[: plan.wanted], seed)
+    except UserError as error:
+        raise UserError(f"methods.{row}: {error.problem}", error.remedy) from error
+    return replace(offer, seeds=wanted)
+
+
+def _made_cell(plan: Plan, row: str, seed: int, part: Part, offer: Offer) -> Cell:
+    """A cell whose clips do not depend on the backbone: its keys hold the bytes it was offered, not their place."""
+    kind, config = part
+    options, maker = config.model_dump(mode="json"), kind.maker(config, plan.suite.clip)
+    told = {key: value for key, value in options.items() if key not in maker.places}
+    identity = {"method": kind.name, "version": kind.version, "config": told, "clips": offer.digest}
+    config_digest = digest(identity)
+    train_key = digest(identity | {"clip": plan.suite.clip.model_dump()})
+    prompts = [[prompt.id, prompt.text] for prompt in plan.prompts]
+    clip_key = digest({"train": train_key, "prompts": prompts, "seed": seed})
+    return replace(_keyed(plan, row, seed, part, Keys(config_digest, train_key, clip_key)), marks=maker.marks)
 
 
 def _beyond_the_config(needs: Needs, parents: Mapping[str, Cell]) -> dict[str, Any]:

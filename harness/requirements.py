@@ -10,9 +10,9 @@ from harness import registry
 from harness.api import ClipSpec, Needs, Weights
 from harness.backbones.known import known_models
 from harness.errors import UserError
-from harness.plan import Part, resolve_rows
 from harness.plugins import make_dataset, metric_items, metric_spec, plugin_config
 from harness.prompts import read_prompts
+from harness.rows import Part, resolve_rows
 from harness.suite import Suite
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -197,7 +197,7 @@ def _row_needs(suite: Suite, row: str, parts: Mapping[str, Part], needs: Needs, 
         nfe=kind.nfe(config, suite.generate.model_dump()),
         memory=Memory(
             training=sizes.total(STATES * networks[role] for role in trained) if trained else 0,
-            generating=sizes.total(networks.values()),
+            generating=sizes.total(networks.values()) if roles else 0,
         ),
     )
 

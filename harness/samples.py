@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Options(BaseModel):
     """Base of every plugin's `Config`: unknown keys are errors, values are frozen."""
 
+    refuses: ClassVar[Mapping[str, tuple[str, str]]] = {}  # keys that mean nothing here: why, and what to do instead
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 

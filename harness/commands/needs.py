@@ -50,6 +50,6 @@ def _cells(row: RowNeeds) -> list[str]:
         ", ".join(f"{role} {what}" for role, what in row.roles.items()),
         ", ".join(row.columns) or "-",
         ", ".join(also) or "-",
-        "?" if row.nfe is None else str(row.nfe),
+        str(row.nfe) if row.nfe is not None else "?" if row.roles else "-",
         *memory,
     ]

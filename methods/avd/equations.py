@@ -52,9 +52,13 @@ def gate(loss: Tensor, threshold: Tensor | float) -> Tensor:
     return loss.detach() >= threshold
 
 
-def regression_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """L_reg = mean_{C,F,H,W} (native_hat(y_t, t_k, c) - native)^2 (5) of each clip, `[B]`; flow target: eps - y."""
-    return (widen(prediction) - widen(target)).square().flatten(1).mean(1)
+def regression_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """L_reg = mean_{C,F,H,W} (native_hat(y_t, t_k, c) - native)^2 (5) of each clip, `[B]`; flow target: eps - y.
+
+    With a weight, which broadcasts to the error, mean(w (...)^2).
+    """
+    error = (widen(prediction) - widen(target)).square()
+    return (error if weight is None else weight.to(error) * error).flatten(1).mean(1)
 
 
 def adaptive_weight(loss: Tensor, average: Tensor, k: float = 3.0) -> Tensor:

@@ -23,7 +23,7 @@ from methods.avd.equations import (
     visit,
 )
 from methods.dmd.parts import ExtraLoss, Logs, Question, Setting, StudentTurn
-from methods.dmd.rollout import noised, pick
+from methods.dmd.rollout import noised
 from methods.supervised import MultistepCFG
 
 
@@ -45,6 +45,9 @@ class TemporalOptions(Options):
 @register_part("extra_loss", "temporal")
 class Temporal(ExtraLoss):
     """w_temp L_temp on the student's x of the matching loss; off while the student varies enough over time (8)."""
+
+    formula = "+ w_temp (-ln((V + eps)^2)) while above the threshold, V = mean_{B,C,H,W} Var_f(x)"
+    source = "AVD, Eq. 8"
 
     Config: ClassVar[type[Options]] = TemporalOptions
 
@@ -102,6 +105,7 @@ class RegressionOptions(Options):
     """Weight of L_reg."""
 
     reads: ClassVar[tuple[str, ...]] = ("latent",)
+    takes: ClassVar[tuple[str, ...]] = ("time_law", "element_weight")
 
     w_reg: float = Field(2.0, ge=0, description="weight; the paper's, absent from the released code")
     reg_const: float = Field(
@@ -115,8 +119,9 @@ class OnRealClips(ExtraLoss):
     def ask(self, batch: Batch) -> Question:
         y, student = batch.latent, self.setting.student
         eps = batch.noise.normal(y)
-        self.positions = pick(batch.noise.uniform(), len(self.setting.times))
+        self.positions = self.setting.places(batch)
         t = self.setting.times[self.positions].to(y.device)
+        self.weight = None if self.setting.weight is None else self.setting.weight(batch, t)
         self.target = student.target(y, eps, t)
         return Question(noised(y, eps, t, student.schedule), t, batch.cond)
 
@@ -124,12 +129,15 @@ class OnRealClips(ExtraLoss):
         """L_reg of each clip, `[B]`."""
         if turn.answer is None:
             raise ValueError("the student was not asked about the real clips of this turn")
-        return regression_loss(turn.answer, self.target)
+        return regression_loss(turn.answer, self.target, self.weight)
 
 
 @register_part("extra_loss", "regression")
 class Regression(OnRealClips):
     """w_reg w L_reg with constant w: the control of the adaptive weight (D-AVD5)."""
+
+    formula = "+ w_reg reg_const L_reg on real clips y, L_reg = mean((native_hat(y_t, t_k) - native)^2)"
+    source = "AVD, Eq. 5, its ablation"
 
     Config: ClassVar[type[Options]] = RegressionOptions
 
@@ -142,6 +150,7 @@ class AdaptiveOptions(Options):
     """Weight of L_reg, and how fast and how sharply w adapts."""
 
     reads: ClassVar[tuple[str, ...]] = ("latent",)
+    takes: ClassVar[tuple[str, ...]] = ("time_law", "element_weight")
 
     w_reg: float = Field(2.0, ge=0, description="weight; the paper's, absent from the released code")
     a: float = Field(0.95, ge=0, lt=1, description="decay of the averages of L_reg")
@@ -167,6 +176,9 @@ def over_processes(losses: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, i
 @register_part("extra_loss", "adaptive_regression")
 class AdaptiveRegression(OnRealClips):
     """w_reg w L_reg, w falling where a clip's loss is above the running average of its time (5-7)."""
+
+    formula = "+ w_reg w L_reg on real clips, w = 1 - sigmoid(k (L_reg - Lbar[t_k]))"
+    source = "AVD, Eqs. 5-7"
 
     Config: ClassVar[type[Options]] = AdaptiveOptions
 

@@ -34,7 +34,7 @@ from methods.avd.interpolation import (
     linear_middle,
     neighbours,
 )
-from methods.supervised import SamplerOptions, multistep
+from methods.supervised import SamplerOptions, chosen
 
 EQUATIONS = (every_second, neighbours, interleave, interpolate, linear_middle, interpolation_loss, frame_evaluations)
 
@@ -118,10 +118,10 @@ class Vif(Method):
 
     @classmethod
     def nfe(cls, config: Any, generate: Mapping[str, Any]) -> int:
-        return multistep(Services({}, 0, generate), config.sampler).nfe
+        return chosen(Services({}, 0, generate), config.sampler).nfe
 
     def sampler(self) -> Sampler:
-        return HalfRate(multistep(self.services, self.config.sampler), _upsampler(self.roles))
+        return HalfRate(chosen(self.services, self.config.sampler), _upsampler(self.roles))
 
 
 class AvdVifOptions(Options):

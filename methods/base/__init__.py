@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
-from harness.api import Batch, Method, Needs, Options, Sampler, Services, Turn, register_method
-from methods.supervised import SamplerOptions, multistep
+from harness.api import Batch, Method, Needs, Options, Sampler, Services, Term, Turn, register_method
+from methods.supervised import SamplerOptions, chosen
+from methods.supervised.outline import sampled
 
 
 class BaseOptions(Options):
@@ -32,8 +33,12 @@ class Base(Method):
         raise TypeError("base trains nothing and has no loss")
 
     @classmethod
+    def outline(cls, config: Any) -> Sequence[Term]:
+        return (sampled(config.sampler),)
+
+    @classmethod
     def nfe(cls, config: Any, generate: Mapping[str, Any]) -> int:
-        return multistep(Services({}, 0, generate), config.sampler).nfe
+        return chosen(Services({}, 0, generate), config.sampler).nfe
 
     def sampler(self) -> Sampler:
-        return multistep(self.services, self.config.sampler)
+        return chosen(self.services, self.config.sampler)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.api import register_method
-from methods.consistency import equations, feedback
+from methods.consistency import equations, feedback, reward_loss
 from methods.consistency.grid import ConsistencyFunction, SolverGrid
 from methods.consistency.guidance import Guidance, GuidanceOptions, Recalled, SolverStep
 from methods.consistency.options import ConsistencyOptions
@@ -22,6 +22,7 @@ __all__ = [
     "SolverStep",
     "equations",
     "feedback",
+    "reward_loss",
 ]
 
 

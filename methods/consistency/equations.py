@@ -77,14 +77,18 @@ def consistency_function(z: Tensor, x0: Tensor, c_skip: Tensor, c_out: Tensor) -
     return c_skip * z + c_out * x0
 
 
-def pseudo_huber(difference: Tensor, c: float = 0.001) -> Tensor:
-    """L = mean(sqrt(d^2 + c^2) - c) over all elements; |d| far from 0, d^2 / 2c near it."""
-    return ((difference.square() + c * c).sqrt() - c).mean()
+def pseudo_huber(difference: Tensor, c: float = 0.001, weight: Tensor | None = None) -> Tensor:
+    """L = mean(w (sqrt(d^2 + c^2) - c)) over all elements, w = 1 if none; |d| far from 0, d^2 / 2c near it."""
+    return _weighted((difference.square() + c * c).sqrt() - c, weight)
 
 
-def squared_distance(difference: Tensor) -> Tensor:
-    """L = mean(d^2) over all elements."""
-    return difference.square().mean()
+def squared_distance(difference: Tensor, weight: Tensor | None = None) -> Tensor:
+    """L = mean(w d^2) over all elements, w = 1 if none."""
+    return _weighted(difference.square(), weight)
+
+
+def _weighted(distance: Tensor, weight: Tensor | None) -> Tensor:
+    return (distance if weight is None else weight.to(distance) * distance).mean()
 
 
 def between(u: Tensor, low: float, high: float) -> Tensor:

@@ -54,6 +54,14 @@ class SolverGrid:
             return self.schedule.time(vp_previous(index, self.steps, self.levels))
         return flow_time(index, self.steps, self.shift)
 
+    def containing(self, t: Tensor) -> Tensor:
+        """The solver steps `[B]` int64 whose spans (end, start] hold the times t `[B]`; the last one beyond them.
+
+        Times of `shifted_uniform` with the grid's own shift, or of `uniform` at shift 1, give all steps alike.
+        """
+        starts = self.time(torch.arange(self.steps))
+        return torch.searchsorted(starts, t.to(starts)).clamp(max=self.steps - 1)
+
     def sampling(self, k: int) -> Sequence[float]:
         """The K descending times a student of this grid is sampled at."""
         return self.time(torch.tensor(sampling_steps(self.steps, k))).tolist()

@@ -68,6 +68,9 @@ class GuidanceOptions(Options):
 class Guidance:
     """The plain solver: nothing beyond classifier-free guidance."""
 
+    formula = "z_prev = alpha(s) x0_hat + sigma(s) eps_hat"
+    source = "DDIM, Euler"
+
     Config: ClassVar[type[GuidanceOptions]] = GuidanceOptions
 
     def __init__(self, config: Any, grid: SolverGrid) -> None:

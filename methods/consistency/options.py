@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
-from harness.api import Options, check_part
+from harness.api import check_part
 from methods.consistency.grid import Boundary
 from methods.consistency.guidance import GuidanceOptions
+from methods.dmd.parts import part_specs
+from methods.supervised import GuestOptions
 from methods.supervised.parts import part_spec
 
 
-class ConsistencyOptions(Options):
+class ConsistencyOptions(GuestOptions):
     """The slots of the one trainer; names differ only here."""
+
+    guests: ClassVar[tuple[str, ...]] = (*GuestOptions.guests, "extra_losses")
+    refuses: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "gradient_terms": (
+            "a gradient term is made from two scores of the student's sample, and this trainer compares no scores",
+            "use it on a distribution matching row",
+        ),
+        "sampler": ("a consistency student is asked on its solver's grid", "set sample_steps and stochastic"),
+    }
 
     solver_steps: int = Field(50, ge=1, description="N of the teacher's solver; 200 in T2V-Turbo-v2")
     shift: float = Field(5.0, gt=0, description="of the flow grid, in training and sampling")
@@ -40,6 +51,16 @@ class ConsistencyOptions(Options):
     clip: float | None = Field(1.0, gt=0, description="gradient norm")
     rate: float = Field(1.0, gt=0, description="factor on the suite's learning rate")
 
+    extra_losses: tuple[dict[str, Any], ...] | None = Field(
+        None, description="parts added to the student's loss, on its clean latents"
+    )
+
+    @field_validator("extra_losses", mode="before")
+    @classmethod
+    def _known_losses(cls, value: Any) -> tuple[dict[str, Any], ...] | None:
+        specs = None if value is None else part_specs("extra_loss", value)
+        return specs or None
+
     @field_validator("guidance", mode="before")
     @classmethod
     def _known_guidance(cls, value: Any) -> dict[str, Any]:
@@ -64,6 +85,20 @@ class ConsistencyOptions(Options):
         if self.sample_steps > self.solver_steps:
             raise ValueError(f"sample_steps {self.sample_steps} is more than solver_steps {self.solver_steps}")
         return self
+
+    @model_validator(mode="after")
+    def _law_reaches_all_steps(self) -> ConsistencyOptions:
+        if self.time_law and self.steering.stages({"steps": self.solver_steps, "shift": self.shift}):
+            raise ValueError(
+                f"time_law chooses the solver steps, but guidance {self.guidance['name']} prepared its own, all alike\n"
+                "leave one of the two out"
+            )
+        return self
+
+    @property
+    def further(self) -> tuple[Any, ...]:
+        """Options of the added losses."""
+        return tuple(check_part("extra_loss", spec) for spec in self.extra_losses or ())
 
     @property
     def steering(self) -> GuidanceOptions:

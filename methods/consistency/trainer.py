@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.api import (
@@ -17,18 +19,22 @@ from harness.api import (
     Options,
     Sampler,
     Services,
+    Term,
     Turn,
     UserError,
     convert,
     make_part,
 )
 from methods.consistency import diagnostics, equations, feedback
+from methods.consistency.extras import Extras
 from methods.consistency.feedback import Feedback
 from methods.consistency.grid import ConsistencyFunction, SolverGrid, wide
 from methods.consistency.guidance import Guidance, Recalled, SolverStep
 from methods.consistency.options import ConsistencyOptions
+from methods.consistency.outline import grid_of, lines
 from methods.diagnosis import Log
 from methods.fewstep import Renoise
+from methods.supervised import Guests
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,30 +70,33 @@ class Consistency(Method):
                 "this backbone predicts eps, and its noise ends at alpha = 0, where eps determines no x0",
                 "use a backbone that predicts v or flow",
             )
+        self.guests = Guests(config, services, trains=self.teacher is not None)
         self.f = ConsistencyFunction(schedule, config.boundary)
         self.guidance: Guidance = make_part("teacher_guidance", config.guidance, self.grid)
         self.target = roles.get("target")
         if self.target is not None:
             self.target.net.load_state_dict(self.student.net.state_dict())
             self.target.net.eval()
+        self.extras = Extras(config, self.student, self.teacher, self.grid, self.guests)
         self.feedback: Feedback | None = None
         if self.teacher is not None and config.rewards:  # at generation there is only the student
             self.feedback = Feedback(config, self.student, next(self.student.net.parameters()).device)
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
-        solver = {"steps": config.solver_steps, "shift": config.shift}
-        rewarded = bool(config.rewards)
+        judged = [one for options in config.further for one in getattr(options, "rewards", ())]
+        rewarded = bool(config.rewards) or bool(judged)
         return Needs(
             roles=("student", "teacher", *(("target",) if config.target == "ema" else ())),
             fields=("latent", "prompt", *(("short_prompt",) if rewarded else ())),
-            rewards=config.rewards,
+            scores=config.wanted,
+            rewards=(*config.rewards, *judged),
             caps=(
                 *(("guidance_embed",) if config.guidance_embed else ()),
                 *(("decode_grad",) if rewarded else ()),
                 *config.steering.caps,
             ),
-            stages=config.steering.stages(solver),
+            stages=config.steering.stages(grid_of(config)),
         )
 
     @classmethod
@@ -111,7 +120,17 @@ class Consistency(Method):
             *(feedback.random_frames, feedback.strided_frames, feedback.reward_objective, feedback.video_weight),
         )
 
+    @classmethod
+    def outline(cls, config: Any) -> Sequence[Term]:
+        return lines(config)
+
+    def draw(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
+        return self.guests.draw(rng, size)
+
     # -- training ---------------------------------------------------------------------------------------------
+
+    def begin(self, batch: Batch) -> None:
+        self.extras.begin(batch)
 
     def loss(self, role: str, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         eps, u = batch.noise.normal(batch.latent), batch.noise.uniform()
@@ -126,23 +145,25 @@ class Consistency(Method):
         target = self.student if self.target is None else self.target
         with torch.no_grad(), evaluating(target.net):
             goal = self.f(target, z_prev, s, batch.cond, embeds)
-        cd = self.distance(x0, goal)
+        weigh = self.guests.element_weight
+        cd = self.distance(x0, goal, None if weigh is None else weigh(batch, t.to(x0.device)))
 
         logs = {"cd": cd.item(), "w": w.mean().item(), "t": t.mean().item(), "guided": 0.0}
         if recalled is not None:
             logs |= {"guided": len(recalled.rows) / len(z), **recalled.logs}
+        loss, numbers = self.extras(cd, x0, batch, self._told)
         if self.feedback is None:
-            return cd, logs
+            return loss, logs | numbers
         j, rewards = self.feedback(x0, batch)
-        return cd - j, logs | rewards
+        return loss - j, logs | numbers | rewards
 
-    def distance(self, x0: Tensor, goal: Tensor) -> Tensor:
-        """d(f, sg f_target) in float32, or in float64 when the latents are."""
+    def distance(self, x0: Tensor, goal: Tensor, weight: Tensor | None = None) -> Tensor:
+        """d(f, sg f_target), its elements weighted, in float32, or in float64 when the latents are."""
         dtype = torch.float64 if x0.dtype == torch.float64 else torch.float32
         difference = x0.to(dtype) - goal.to(dtype)
         if self.config.distance == "l2":
-            return equations.squared_distance(difference)
-        return equations.pseudo_huber(difference, self.config.huber_c)
+            return equations.squared_distance(difference, weight)
+        return equations.pseudo_huber(difference, self.config.huber_c, weight)
 
     def _scales(self, u: Tensor) -> Tensor:
         """w `[B]` float64: random where the student is told it, else the one of inference."""
@@ -152,7 +173,8 @@ class Consistency(Method):
 
     def _start(self, batch: Batch, eps: Tensor, u: Tensor, recalled: Recalled | None) -> tuple[Tensor, Tensor]:
         """Solver steps `[B]` and the noisy latents where they start: fresh, or as they were prepared."""
-        index = equations.solver_index(u, self.grid.steps)
+        law = self.guests.time_law
+        index = equations.solver_index(u, self.grid.steps) if law is None else self.grid.containing(law(u, batch))
         t = wide(self.grid.time(index), eps)
         z = self.student.schedule.add_noise(batch.latent, eps, t).to(batch.latent.dtype)
         if recalled is None:
@@ -200,11 +222,15 @@ class Consistency(Method):
             equations.ema_(mine, online, self.config.ema_decay)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {} if self.target is None else {f"target/{k}": v for k, v in self.target.net.state_dict().items()}
+        target = {} if self.target is None else {f"target/{k}": v for k, v in self.target.net.state_dict().items()}
+        return target | self.extras.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         if self.target is not None:
-            self.target.net.load_state_dict({k.removeprefix("target/"): v for k, v in state.items()})
+            self.target.net.load_state_dict(
+                {k.removeprefix("target/"): v for k, v in state.items() if k.startswith("target/")}
+            )
+        self.extras.load_state_dict(state)
 
     def diagnostics(self, log: Log, batch: Batch) -> Mapping[str, Figure]:
         return diagnostics.figures(log, *(self.guidance.energies(batch) or (None, None)))
@@ -216,8 +242,11 @@ class Consistency(Method):
 
     def sample(self, model: Backbone, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
         """f at inference: told the w of inference and what the guidance says at t `[B]`."""
-        w = torch.full((len(x),), self.config.w, dtype=torch.float64)
-        return self.f(model, x, t, cond, self._embeds(w, self.guidance.told(t)))
+        return self.f(model, x, t, cond, self._told(t))
+
+    def _told(self, t: Tensor) -> dict[str, Tensor]:
+        """The scalars `[B]` a student is told when it is sampled at times t `[B]`."""
+        return self._embeds(torch.full((len(t),), self.config.w, dtype=torch.float64), self.guidance.told(t))
 
     def _embeds(self, w: Tensor, more: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The scalars `[B]` a student is told."""

@@ -12,23 +12,30 @@ The DMD gradient itself is always there; a row's `gradient_terms` and `extra_los
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from harness.api import Backbone, Batch, Options
-from methods.supervised.parts import part_spec
+from methods.supervised.parts import ElementWeight, part_spec
 
 Logs = dict[str, Tensor | float]
 
 
 @dataclass(frozen=True)
-class Match:
-    """What the student's turn compares. All but `x` are without gradient."""
+class Made:
+    """What the student made, whatever it is compared with."""
 
     x: Tensor  # the student's clean latents [B, C, F, H, W]
+
+
+@dataclass(frozen=True)
+class Match(Made):
+    """What a student's turn of distribution matching compares. All but `x` are without gradient."""
+
     real: Tensor  # the teacher's, guided, from x noised to t
     fake: Tensor  # the fake score's, from the same
     n: Tensor  # DMD's normaliser, [B, 1, 1, 1, 1]
@@ -50,8 +57,8 @@ class StudentTurn:
     """What an extra loss may use."""
 
     batch: Batch
-    match: Match
-    gradient: Tensor  # of L_KL with its terms in x, times numel(x)
+    match: Made  # a `Match` in distribution matching
+    gradient: Tensor  # of the loss so far in x, times numel(x): L_KL with its terms, or the distillation loss
     answer: Tensor | None = None  # the student's native prediction, gradient on, to what this loss asked
 
 
@@ -63,6 +70,8 @@ class Setting:
     teacher: Backbone | None  # None while clips are generated
     times: Tensor  # the student's list, [K] float64
     guidance: float  # the teacher's scale, of uncond + s (cond - uncond)
+    places: Callable[[Batch], Tensor]  # positions [B] int64 in `times` that real clips are noised to; draws u
+    weight: ElementWeight | None = None  # of a squared error on real clips
 
 
 class GradientTerm(ABC):
@@ -85,7 +94,9 @@ class GradientTerm(ABC):
 class ExtraLoss(ABC):
     """A further loss of the student's turn. Randomness only from `turn.batch.noise`.
 
-    A `reads` on its Config names the fields of the batch it needs beyond prompts, such as ("latent",).
+    Its Config may say what it needs and honours: `reads`, fields of the batch beyond prompts, such as ("latent",);
+    `takes`, those of "time_law" and "element_weight" it obeys (`Setting.places`, `Setting.weight`); `caps` of the
+    backbone; `rewards`, specs of parts.
     """
 
     Config: ClassVar[type[Options]] = Options
@@ -134,3 +145,14 @@ def part_specs(kind: str, value: Any) -> tuple[dict[str, Any], ...]:
     if len(set(names)) < len(names):
         raise ValueError(f"a {kind} is listed twice: {', '.join(names)}")
     return specs
+
+
+def floats(logs: Logs) -> dict[str, float]:
+    """Numbers to log, brought over from the device in one transfer."""
+    tensors = {name: value.detach() for name, value in logs.items() if isinstance(value, Tensor)}
+    if not tensors:
+        return {name: float(value) for name, value in logs.items()}
+    device = next(iter(tensors.values())).device
+    values = torch.stack([value.to(device, torch.float64) for value in tensors.values()]).tolist()
+    found = dict(zip(tensors, values, strict=True))
+    return {name: found.get(name, value) for name, value in logs.items()}

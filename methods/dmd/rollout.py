@@ -12,11 +12,30 @@ from harness.api import Backbone, Batch, Schedule, convert, guide
 from methods.dmd.equations import one_time_per_clip, widen
 from methods.dmd.parts import Question
 from methods.fewstep import predict_x0
+from methods.supervised import TimeLaw
 
 
 def pick(u: Tensor, count: int) -> Tensor:
     """k = floor(u K): list position of each clip, all equally likely; u `[B]` in [0, 1), k `[B]` int64."""
     return (u * count).long().clamp(max=count - 1)
+
+
+def nearest(t: Tensor, times: Tensor) -> Tensor:
+    """k = argmin_j |t - t_j|: the position in the list `[K]` nearest to each time `[B]`, `[B]` int64."""
+    return (t[:, None] - times.to(t)[None]).abs().argmin(1)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Which of the student's times each real clip is noised to: all alike, or the nearest to a time law's."""
+
+    times: Tensor  # [K] float64, descending
+    law: TimeLaw | None = None
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """List positions `[B]` int64 on CPU; draws u."""
+        u = batch.noise.uniform()
+        return pick(u, len(self.times)) if self.law is None else nearest(self.law(u, batch), self.times)
 
 
 def noised(x0: Tensor, eps: Tensor, t: Tensor, schedule: Schedule) -> Tensor:
@@ -35,6 +54,7 @@ class Rollout:
     student: Backbone
     times: Tensor  # [K] float64, descending
     kind: str = "simulate"
+    law: TimeLaw | None = None  # of noised clips
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(x_{t_k} `[B, C, F, H, W]`, k `[B]` int64 on CPU)."""
@@ -43,7 +63,7 @@ class Rollout:
     def data(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Real latents noised to t_k: (x_{t_k} `[B, C, F, H, W]`, k `[B]`)."""
         eps = batch.noise.normal(batch.latent)
-        k = pick(batch.noise.uniform(), len(self.times))
+        k = Places(self.times, self.law)(batch)
         return noised(batch.latent, eps, self.times[k], self.student.schedule), k
 
     @torch.no_grad()

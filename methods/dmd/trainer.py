@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.api import (
@@ -17,19 +19,21 @@ from harness.api import (
     Options,
     Sampler,
     Services,
+    Term,
     Turn,
     UserError,
-    check_part,
     guide,
     make_part,
     shift,
 )
 from methods.diagnosis import Log
 from methods.dmd import diagnostics, equations
-from methods.dmd.options import KINDS, MatchingOptions
-from methods.dmd.parts import ExtraLoss, GradientTerm, Logs, Match, Question, Setting, StudentTurn
-from methods.dmd.rollout import Rollout, answers, clean, noised, pick, scores
+from methods.dmd.options import MatchingOptions
+from methods.dmd.outline import lines
+from methods.dmd.parts import ExtraLoss, GradientTerm, Logs, Match, Question, Setting, StudentTurn, floats
+from methods.dmd.rollout import Places, Rollout, answers, clean, noised, pick, scores
 from methods.fewstep import Renoise
+from methods.supervised import Guests
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,8 +56,13 @@ class DistributionMatching(Method):
         for name in ("student", "fake"):
             if name in roles:
                 roles[name].net.eval()
-        setting = Setting(self.student, roles.get("teacher"), self.times, config.scale)
-        self.rollout = Rollout(self.student, self.times, config.rollout)
+        teacher = roles.get("teacher")  # None while clips are generated
+        self.guests = Guests(config, services, trains=teacher is not None)
+        self.score_law = make_part("time_law", config.score_law, services) if config.score_law else None
+        law = self.guests.time_law
+        places = Places(self.times, law)
+        setting = Setting(self.student, teacher, self.times, config.scale, places, self.guests.element_weight)
+        self.rollout = Rollout(self.student, self.times, config.rollout, law)
         self.terms: dict[str, GradientTerm] = {
             spec["name"]: make_part("gradient_term", spec) for spec in config.gradient_terms
         }
@@ -64,12 +73,17 @@ class DistributionMatching(Method):
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
-        wanted = {"latent"} if config.rollout == "data" else set()
-        for field, kind in KINDS.items():
-            for spec in getattr(config, field):
-                wanted.update(getattr(check_part(kind, spec), "reads", ()))
-        fields = ("latent", "prompt") if "latent" in wanted else ("prompt",)
-        return Needs(roles=("student", "teacher", "fake"), fields=fields)
+        def gathered(name: str) -> tuple[Any, ...]:
+            return tuple(one for options in config.further for one in getattr(options, name, ()))
+
+        reads = {"prompt", *gathered("reads"), *(("latent",) if config.rollout == "data" else ())}
+        return Needs(
+            roles=("student", "teacher", "fake"),
+            fields=tuple(name for name in ("latent", "prompt", "short_prompt") if name in reads),
+            scores=config.wanted,
+            rewards=gathered("rewards"),
+            caps=tuple(dict.fromkeys(gathered("caps"))),
+        )
 
     @classmethod
     def turns_for(cls, config: Any) -> Sequence[Turn]:
@@ -83,6 +97,13 @@ class DistributionMatching(Method):
         own = (equations.score_times, equations.normaliser, equations.score_gradient, equations.pseudo_loss)
         more = (equations.matching_loss, equations.denoising_loss, equations.temporal_spectrum)
         return (*own, *more, equations.temporal_basis, pick, noised, guide, shift)
+
+    @classmethod
+    def outline(cls, config: Any) -> Sequence[Term]:
+        return lines(config)
+
+    def draw(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
+        return self.guests.draw(rng, size)
 
     # -- the two turns --------------------------------------------------------------------------------------------
 
@@ -134,8 +155,10 @@ class DistributionMatching(Method):
 
     def score_times(self, batch: Batch) -> Tensor:
         """t `[B]` float64 on CPU: the same law for comparing scores and for training the fake one."""
-        config = self.config
-        return equations.score_times(batch.noise.uniform(), config.score_shift, config.score_min, config.score_max)
+        config, u = self.config, batch.noise.uniform()
+        if self.score_law is not None:
+            return self.score_law(u, batch).clamp(config.score_min, config.score_max)
+        return equations.score_times(u, config.score_shift, config.score_min, config.score_max)
 
     def fake_loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, float]]:
         """L_fake: denoise a fresh answer of the student, to which nothing flows."""
@@ -184,16 +207,10 @@ class DistributionMatching(Method):
 
     @classmethod
     def nfe(cls, config: Any, generate: Mapping[str, Any]) -> int:
-        return len(config.times)
+        return len((config.sampler and config.sampler.times) or config.times)
 
     def sampler(self) -> Sampler:
-        return Renoise(self.config.times)
-
-
-def floats(logs: Logs) -> dict[str, float]:
-    """Numbers to log, brought over from the device in one transfer."""
-    tensors = {name: value.detach() for name, value in logs.items() if isinstance(value, Tensor)}
-    device = next(iter(tensors.values())).device
-    values = torch.stack([value.to(device, torch.float64) for value in tensors.values()]).tolist()
-    found = dict(zip(tensors, values, strict=True))
-    return {name: found.get(name, value) for name, value in logs.items()}
+        chosen = self.config.sampler
+        if chosen is None:
+            return Renoise(self.config.times)
+        return Renoise(chosen.times or self.config.times, stochastic=chosen.stochastic)

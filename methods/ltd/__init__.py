@@ -35,6 +35,9 @@ class LtdOptions(Options):
 class LtdWeight(ElementWeight):
     """w = 1 + ln(e + D), D the windowed mean change of the clean latent (Eqs. 2-3)."""
 
+    formula = "w = 1 + ln(e + D), D = mean of |z(i+1) - z(i)| over tau frames"
+    source = "LTD, Eqs. 2-3"
+
     Config: ClassVar[type[Options]] = LtdOptions
 
     @torch.no_grad()

@@ -35,6 +35,9 @@ class MotionOptions(Options):
 class MotionScore(GradientTerm):
     """lambda L_msm: the differences between neighbouring frames are matched like the frames themselves."""
 
+    formula = "+ lambda D^T D g (F / (F - 1)), D the difference of neighbouring frames"
+    source = "MSM, Eqs. 10-12"
+
     Config: ClassVar[type[Options]] = MotionOptions
 
     def __call__(self, match: Match) -> tuple[Tensor, Tensor]:

@@ -97,6 +97,9 @@ class HPSOptions(ClipOptions):
 class ClipScore(ClipReward):
     """CLIPScore (Hessel et al. 2021, without its factor 2.5 and its floor), as T2V-Turbo-v2 uses it."""
 
+    formula = "R = cos(frame, caption)"
+    source = "OpenCLIP ViT-H-14"
+
     Config = ClipScoreOptions
     name = "clipscore"
 
@@ -104,6 +107,9 @@ class ClipScore(ClipReward):
 @register_part("reward", "hpsv2.1")
 class HPSv21(ClipReward):
     """Human Preference Score v2.1 (Wu et al. 2023): a CLIP tuned on people's choices between images."""
+
+    formula = "R = cos(frame, caption)"
+    source = "HPSv2.1"
 
     Config = HPSOptions
     name = "hpsv2.1"

@@ -54,6 +54,9 @@ class ReaderOptions(RewardOptions):
 class ShapesReader(ShippedReward):
     """Whether each frame shows the objects that the caption names, and no others."""
 
+    formula = "R = mean log p(named shapes) + mean log p(absent)"
+    source = "methods/rewards/README.md"
+
     Config = ReaderOptions
     kind = "image_text"
     frames: ClassVar[int] = 2
@@ -80,6 +83,9 @@ class ShapesReader(ShippedReward):
 @register_part("reward", "shapes-video-text")
 class ShapesVideoText(ShippedReward):
     """The cosine of a clip and a caption, objects, motion and camera, under a small two-tower network."""
+
+    formula = "R = cos(clip, caption)"
+    source = "methods/rewards/README.md"
 
     kind = "video_text"
     frames: ClassVar[int] = 8

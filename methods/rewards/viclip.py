@@ -30,6 +30,9 @@ class ViClipOptions(CheckpointOptions):
 class ViClip(Reward):
     """ViCLIP (InternVid, Wang et al. 2023) on eight evenly strided frames; -1 to 1, in practice 0 to 0.4."""
 
+    formula = "R = cos(clip, caption)"
+    source = "ViCLIP"
+
     Config = ViClipOptions
     kind = "video_text"
     frames: ClassVar[int] = 8

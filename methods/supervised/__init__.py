@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from harness.api import register_method
 from methods.supervised import timelaws, weights
+from methods.supervised.guests import GuestOptions, Guests, Hosting
 from methods.supervised.parts import ElementWeight, LawOptions, TimeLaw
 from methods.supervised.retention import Retention, RetentionOptions
-from methods.supervised.sampler import MultistepCFG, SamplerOptions, multistep
+from methods.supervised.sampler import FewSteps, MultistepCFG, SamplerOptions, chosen, multistep
 from methods.supervised.trainer import Supervised, SupervisedOptions
 
 __all__ = [
     "ElementWeight",
+    "FewSteps",
+    "GuestOptions",
+    "Guests",
+    "Hosting",
     "LawOptions",
     "MultistepCFG",
     "Retention",
@@ -22,6 +27,7 @@ __all__ = [
     "SupervisedOptions",
     "SupervisedUniform",
     "TimeLaw",
+    "chosen",
     "multistep",
     "timelaws",
     "weights",

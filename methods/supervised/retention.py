@@ -98,5 +98,8 @@ class Retention(ABC):
 class KeepAll(Retention):
     """Every row is kept: uniform with replacement."""
 
+    formula = "every row alike, with replacement"
+    source = ""
+
     def probability(self) -> NDArray[np.float64]:
         return np.ones(self.services.rows)

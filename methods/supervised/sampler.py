@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from harness.api import Backbone, Options, Schedule, Services, UserError, VariancePreserving, convert, guide, shift
+from harness.api import Backbone, Schedule, Services, UserError, VariancePreserving, convert, guide, shift
+from methods.fewstep import Renoise, predict_x0
+from methods.supervised.guests import Hosting
 
 
 def flow_times(steps: int, s: float) -> list[float]:
@@ -67,15 +70,60 @@ class MultistepCFG:
         return guide(conditional, unconditional, self.guidance)
 
 
-class SamplerOptions(Options):
+class FewSteps(Renoise):
+    """S2 with a network that was never distilled: the guided x0 prediction, noised again; what few steps cost it.
+
+    Args:
+        times: as in `Renoise`. guidance: s of `uncond + s (cond - uncond)`; 1 spares the unconditional half.
+    """
+
+    def __init__(self, times: Sequence[float], guidance: float = 5.0, stochastic: bool = True) -> None:
+        super().__init__(times, self.predict, stochastic)
+        self.guidance = guidance
+        self.nfe = len(self.times) * (1 if guidance == 1 else 2)
+
+    def predict(self, model: Backbone, x: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        """Guided clean latents `[B, C, F, H, W]` at t `[B]`; guiding x0 is guiding the native prediction."""
+        if self.guidance == 1:
+            return predict_x0(model, x, t, cond)
+        texts = torch.cat([cond, model.null_cond(len(x)).to(cond)])
+        conditional, unconditional = predict_x0(model, torch.cat([x, x]), torch.cat([t, t]), texts).chunk(2)
+        return guide(conditional, unconditional, self.guidance)
+
+
+class SamplerOptions(Hosting):
     """Overrides of the suite's `generate` settings for one row; None keeps the suite's."""
+
+    guests: ClassVar[tuple[str, ...]] = ("name", "times", "stochastic")
 
     steps: int | None = Field(None, ge=1)
     guidance: float | None = None
     shift: float | None = Field(None, gt=0)
+    name: Literal["multistep", "renoise"] | None = Field(None, description="multistep unless named")
+    times: tuple[float, ...] | None = Field(None, min_length=1, description="of renoise: where the network is asked")
+    stochastic: bool | None = Field(None, description="of renoise: fresh noise (default), or the predicted one again")
+
+    @model_validator(mode="after")
+    def _one_sampler(self) -> SamplerOptions:
+        renoises = self.name == "renoise"
+        foreign = ("steps", "shift") if renoises else ("times", "stochastic")
+        if given := [name for name in foreign if getattr(self, name) is not None]:
+            raise ValueError(f"{self.name or 'multistep'} has no {' and '.join(given)}")
+        if renoises and self.times is None:
+            raise ValueError("renoise needs times, from noise (1) down, for example [1, 0.9, 0.75, 0.5]")
+        return self
 
 
 def multistep(services: Services, options: SamplerOptions) -> MultistepCFG:
     """The suite's sampler with a row's overrides."""
-    settings = {key: services.generate[key] for key in SamplerOptions.model_fields if key in services.generate}
-    return MultistepCFG(**{**settings, **options.model_dump(exclude_none=True)})
+    names = ("steps", "guidance", "shift")
+    settings = {key: services.generate[key] for key in names if key in services.generate}
+    return MultistepCFG(**{**settings, **options.model_dump(include=set(names), exclude_none=True)})
+
+
+def chosen(services: Services, options: SamplerOptions) -> MultistepCFG | FewSteps:
+    """The sampler a row names."""
+    if options.name != "renoise":
+        return multistep(services, options)
+    guidance = services.generate.get("guidance", 5.0) if options.guidance is None else options.guidance
+    return FewSteps(options.times or (), guidance, options.stochastic is not False)

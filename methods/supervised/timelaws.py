@@ -26,6 +26,9 @@ def discrete_quantile(u: Tensor, times: Tensor) -> Tensor:
 class Uniform(TimeLaw):
     """t ~ U(0, 1), the CogVideoX baseline."""
 
+    formula = "t ~ U(0, 1)"
+    source = "CogVideoX"
+
     def quantile(self, u: Tensor, batch: Batch) -> Tensor:
         return u
 
@@ -40,6 +43,9 @@ class LogitNormalOptions(LawOptions):
 @register_part("time_law", "logit_normal")
 class LogitNormal(TimeLaw):
     """logit(t) ~ N(m, s^2), the Wan baseline."""
+
+    formula = "t = sigmoid(m + s Phi^-1(u)), u ~ U(0, 1)"
+    source = "Wan2.1"
 
     Config = LogitNormalOptions
 
@@ -57,6 +63,9 @@ class ShiftedUniformOptions(LawOptions):
 class ShiftedUniform(TimeLaw):
     """t = shift(u; s), u ~ U(0, 1)."""
 
+    formula = "t = s u / (1 + (s - 1) u), u ~ U(0, 1)"
+    source = "Stable Diffusion 3, timestep shift"
+
     Config = ShiftedUniformOptions
 
     def quantile(self, u: Tensor, batch: Batch) -> Tensor:
@@ -72,6 +81,9 @@ class DiscreteOptions(LawOptions):
 @register_part("time_law", "discrete")
 class Discrete(TimeLaw):
     """t is one of a list of times, all equally likely."""
+
+    formula = "t ~ U{times}"
+    source = ""
 
     Config = DiscreteOptions
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from harness.api import Backbone, Batch, Method, Needs, Options, Sampler, Services, make_part, shift
+from harness.api import Backbone, Batch, Method, Needs, Options, Sampler, Services, Term, make_part, shift
+from methods.supervised.outline import lines
 from methods.supervised.parts import KINDS, part_spec, scored_rows, wanted_scores
 from methods.supervised.retention import draw_rejected, draw_weighted
-from methods.supervised.sampler import SamplerOptions, flow_times, multistep, trailing_indices
+from methods.supervised.sampler import SamplerOptions, chosen, flow_times, trailing_indices
 from methods.supervised.timelaws import discrete_quantile, logit_normal_quantile
+
+REMEDY = "use it on a few-step row: distribution matching or consistency"
+NO_SAMPLE = "it looks at a clip the student made; here x0_hat is a mean over all clips that fit one noised clip"
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -38,6 +42,12 @@ def drop_captions(cond: Tensor, drop: Tensor, student: Backbone) -> Tensor:
 
 class SupervisedOptions(Options):
     """The three parts, caption dropout, and the row's own sampler settings."""
+
+    refuses: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "gradient_terms": ("a gradient term is made from two scores of a sample, and none is compared here", REMEDY),
+        "extra_losses": (NO_SAMPLE, REMEDY),
+        "rewards": (NO_SAMPLE, REMEDY),
+    }
 
     time_law: dict[str, Any] = Field({"name": "logit_normal"}, validate_default=True)
     retention: dict[str, Any] = Field({"name": "none"}, validate_default=True)
@@ -84,6 +94,10 @@ class Supervised(Method):
             *(draw_rejected, draw_weighted, flow_times, trailing_indices),
         )
 
+    @classmethod
+    def outline(cls, config: Any) -> Sequence[Term]:
+        return lines(config)
+
     def draw(self, rng: np.random.Generator, size: int) -> NDArray[np.int64]:
         return self.retention.draw(rng, size)
 
@@ -107,7 +121,7 @@ class Supervised(Method):
 
     @classmethod
     def nfe(cls, config: Any, generate: Mapping[str, Any]) -> int:
-        return multistep(Services({}, 0, generate), config.sampler).nfe
+        return chosen(Services({}, 0, generate), config.sampler).nfe
 
     def sampler(self) -> Sampler:
-        return multistep(self.services, self.config.sampler)
+        return chosen(self.services, self.config.sampler)

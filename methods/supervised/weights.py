@@ -14,6 +14,9 @@ from methods.supervised.parts import ElementWeight
 class NoWeight(ElementWeight):
     """w = 1."""
 
+    formula = "w = 1"
+    source = ""
+
     def __call__(self, batch: Batch, t: Tensor) -> Tensor:
         return torch.ones((), device=batch.latent.device)
 
@@ -27,6 +30,9 @@ class ConstOptions(Options):
 @register_part("element_weight", "const")
 class Const(ElementWeight):
     """w = value: the control for a weight of that mean, since gradient clipping and weight decay notice the scale."""
+
+    formula = "w = value"
+    source = ""
 
     Config = ConstOptions
 

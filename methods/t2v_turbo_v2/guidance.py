@@ -82,6 +82,9 @@ def steered(options: MotionOptions, grid: SolverGrid, at: SolverStep, g: Tensor)
 class Motion(Guidance):
     """Steps that start at high noise are prepared offline and pushed towards the motion of the training clip itself."""
 
+    formula = "z_prev with eps_hat - m gamma(t) g, g the gradient of the motion energy"
+    source = "T2V-Turbo-v2, Eq. 2 and its code"
+
     Config: ClassVar[type[GuidanceOptions]] = MotionOptions
 
     def __init__(self, config: Any, grid: SolverGrid) -> None:

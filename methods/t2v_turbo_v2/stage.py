@@ -40,6 +40,9 @@ class MotionGuidance(Stage):
     energy_before and energy_after (of the plain and the guided step's result, at the level where they end).
     """
 
+    formula = "g, the gradient of the motion energy at noised clips against their DDIM inversion, once per clip"
+    source = "T2V-Turbo-v2, Eqs. 2 and 6"
+
     Config: ClassVar[type[Options]] = MotionStageOptions
 
     def __init__(self, config: Any, base: Backbone, services: Services) -> None:

@@ -90,6 +90,9 @@ class TqdBetaOptions(QualityOptions, LawOptions):
 class TqdBeta(TimeLaw):
     """t ~ Beta(mu kappa, (1 - mu) kappa) with mu and kappa from the clip's scores (Eqs. 2-4)."""
 
+    formula = "t ~ Beta(mu kappa, (1 - mu) kappa), mu = (1 + m - q) / 2, kappa = k_base + (k_max - k_base) |m - q|"
+    source = "TQD, Eqs. 2-4"
+
     Config: ClassVar[type[LawOptions]] = TqdBetaOptions
 
     def __init__(self, config: Any, services: Services) -> None:
@@ -112,6 +115,9 @@ class TqdRetentionOptions(QualityOptions, RetentionOptions):
 @register_part("retention", "tqd")
 class TqdRetention(Retention):
     """A clip is kept with probability max(q, m) (Eq. 1); the loss is not multiplied by it again."""
+
+    formula = "each row kept with p = max(q, m)"
+    source = "TQD, Eq. 1"
 
     Config: ClassVar[type[RetentionOptions]] = TqdRetentionOptions
 
