@@ -2,34 +2,66 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from harness.entries import Declared, declared, first_line, package_of, shared, trouble
 from harness.errors import UserError, did_you_mean
+from harness.plugin_files import file_of, load_plugin, reason
+
+__all__ = [
+    "Entry",
+    "Registry",
+    "backbones",
+    "check_part",
+    "datasets",
+    "feature",
+    "find_part",
+    "load_plugin",
+    "make_part",
+    "methods",
+    "metrics",
+    "register_backbone",
+    "register_dataset",
+    "register_feature",
+    "register_method",
+    "register_metric",
+    "register_part",
+    "register_tracker",
+    "trackers",
+]
 
 T = TypeVar("T")
 
 
+class Entry(NamedTuple):
+    """A line of `mutoscope list`."""
+
+    name: str
+    about: str  # the first docstring line
+    origin: str  # the package or file it comes from
+    trouble: str = ""  # why it cannot be imported, as far as that is known without doing it
+
+
 class Registry(Generic[T]):
-    """One kind of plugin. Duplicate names are errors; a name is loaded when it is asked for."""
+    """One kind of plugin. Duplicate names are errors; a name is loaded when it is asked for.
+
+    A package's plugin whose name another package declares too is called PACKAGE:NAME; only what comes with Mutoscope
+    keeps the plain one. Two of one name in a package or in `--plugin` files are an error.
+    """
 
     def __init__(self, kind: str, base: str) -> None:
-        self.kind, self.base, self.group = kind, base, f"mutoscope.{kind}s"
+        self.kind, self.base = kind, base
         self._classes: dict[str, type[T]] = {}
+        self._broken: dict[str, UserError] = {}
 
     @property
-    def _points(self) -> dict[str, EntryPoint]:
-        return _entry_points(self.group)
+    def _declared(self) -> Mapping[str, Declared]:
+        return declared(self.kind)
 
     def names(self) -> list[str]:
-        return sorted({*self._points, *self._classes})
+        return sorted({*self._declared, *self._classes})
 
     def register(self, cls: type[T]) -> type[T]:
         """Class decorator. The class must derive from the kind's base and carry a unique `name`."""
@@ -39,14 +71,23 @@ class Registry(Generic[T]):
             raise UserError(f"{cls!r} is not a {self.kind}", f"derive it from harness.api.{self.base}")
         if not name:
             raise UserError(f"{self.kind} {cls.__qualname__} has no name", 'give it one: name = "..."')
-        known = self._classes.get(name)
+        own = (
+            found for found in self._declared.values() if found.means(cls) and name in {found.name, found.point.name}
+        )
+        entry = next(own, None)
+        asked = entry.name if entry else name
+        known, other = self._classes.get(asked), None if entry else self._declared.get(asked)
         if known is not None and _where(known) != _where(cls):
-            raise UserError(f'two {self.kind}s are called "{name}": {_where(known)} and {_where(cls)}', "rename one")
-        point = self._points.get(name)
-        if point is not None and not _names(point, cls):
-            raise UserError(f'two {self.kind}s are called "{name}": {point.value} and {_where(cls)}', "rename one")
-        self._classes[name] = cls
+            raise _twins(self.kind, asked, _label(known), _label(cls))
+        if other is not None:
+            raise _twins(self.kind, asked, f"{other.point.value} ({other.package})", _label(cls))
+        cls.name = asked  # type: ignore[attr-defined]  # what its results are kept under, apart from a namesake's
+        self._classes[asked] = cls
         return cls
+
+    def knows(self, name: str) -> bool:
+        """Whether there is one of that name, or several between which `get` asks to choose."""
+        return name in self._classes or name in self._declared or bool(shared(self.kind, name))
 
     def get(self, name: str, where: str = "") -> type[T]:
         """The class called `name`; UserError with a suggestion, or with the reason why it cannot be imported.
@@ -55,86 +96,73 @@ class Registry(Generic[T]):
             where: dotted path of the name in a suite file, for the message.
         """
         if name not in self._classes:
-            if name not in self._points:
+            if name not in self._declared:
                 prefix = f"{where}: " if where else ""
+                if choice := " or ".join(shared(self.kind, name)):
+                    raise UserError(f'{prefix}several packages have a {self.kind} "{name}"', f"say {choice}")
                 raise UserError(f'{prefix}no {self.kind} is called "{name}"', did_you_mean(name, self.names()))
-            try:
-                cls = self._points[name].load()
-            except UserError:
-                raise
-            except Exception as error:
-                raise UserError(
-                    f'{self.kind} "{name}" cannot be imported: {type(error).__name__}: {error}',
-                    f"it comes from {self._points[name].value}",
-                ) from error
-            if getattr(cls, "name", None) != name:
-                raise UserError(f'{self.kind} "{name}" calls itself "{getattr(cls, "name", None)}"', "make them agree")
-            self.register(cls)
+            if name not in self._broken:
+                try:
+                    self._load(name)
+                except UserError as error:
+                    self._broken[name] = error
+            if name in self._broken:
+                raise self._broken[name]
         return self._classes[name]
 
-    def describe(self) -> Iterator[tuple[str, str, str]]:
-        """(name, first docstring line, origin) of every plugin, read from source text: nothing is imported."""
+    def importable(self) -> tuple[list[str], dict[str, str]]:
+        """All names, imported, and those that cannot be with the reason; UserError only for one of ours."""
+        sound, broken = [], {}
         for name in self.names():
-            if name in self._classes:
-                cls = self._classes[name]
-                yield name, (cls.__doc__ or "").strip().split("\n")[0], cls.__module__.split(".")[0]
-            else:
-                point = self._points[name]
-                yield name, _docline(point), point.dist.name if point.dist else point.module
+            try:
+                self.get(name)
+                sound.append(name)
+            except UserError as error:
+                if self._declared[name].ours:
+                    raise
+                broken[name] = error.problem
+        return sound, broken
 
+    def _load(self, name: str) -> None:
+        entry = self._declared[name]
+        origin = f"it comes from {entry.point.value}" + ("" if entry.ours else f" of package {entry.package}")
+        if entry.twin:
+            raise _twins(self.kind, entry.point.name, f"{entry.point.value}, {entry.twin}", f"package {entry.package}")
+        failed = f'{self.kind} "{name}" cannot be imported'
+        try:
+            cls = entry.point.load()
+        except UserError as error:
+            raise UserError(f"{failed}: {error.problem}", error.remedy or origin) from error
+        except (Exception, SystemExit) as error:
+            raise UserError(f"{failed}: {reason(error)}", origin) from error
+        called = getattr(cls, "name", None)
+        if called not in {name, entry.point.name}:
+            raise UserError(f'{self.kind} "{name}" calls itself "{called}"', f"{origin}; make them agree")
+        self.register(cls)
 
-@cache
-def _entry_points(group: str) -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=group):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            raise UserError(f'two plugins are called "{point.name}": {other.value} and {point.value}', "uninstall one")
-    return found
+    def describe(self) -> Iterator[Entry]:
+        """Every plugin, read from metadata and source text: nothing is imported."""
+        for name in self.names():
+            entry, cls = self._declared.get(name), self._classes.get(name)
+            if cls is not None:
+                about = (cls.__doc__ or "").strip().split("\n")[0]
+                yield Entry(name, about, entry.package if entry else _label(cls).split(":")[0])
+            elif entry is not None:
+                yield Entry(name, first_line(entry.point), entry.package, trouble(entry))
 
 
 def _where(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _names(point: EntryPoint, cls: type) -> bool:
-    """Whether the entry point means this class, defined where it says or re-exported from a submodule."""
-    inside = cls.__module__ == point.module or cls.__module__.startswith(f"{point.module}.")
-    return inside and point.attr == cls.__qualname__
+def _label(cls: type) -> str:
+    """Where a class is defined, as its author calls it: the file for a `--plugin`, else the module."""
+    file = file_of(cls.__module__)
+    return f"{file.name if file else cls.__module__}:{cls.__qualname__}"
 
 
-def _docline(point: EntryPoint) -> str:
-    """First docstring line of the class an entry point names, following one re-export, without executing it."""
-    module, attr = point.module, point.attr
-    for _ in range(3):
-        try:
-            source = _source(module)
-            tree = ast.parse(source.read_text(encoding="utf-8")) if source else ast.Module([], [])
-        except (ImportError, OSError, SyntaxError) as error:
-            return f"(cannot be read: {error})"
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and node.name == attr:
-                return (ast.get_docstring(node) or "").split("\n")[0]
-            if isinstance(node, ast.ImportFrom) and node.module and attr in {a.name for a in node.names}:
-                module = node.module
-                break
-        else:
-            return ""
-    return ""
-
-
-def _source(module: str) -> Path | None:
-    """The file of a dotted module; only the top package is looked up, because finding a submodule runs its parents."""
-    top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)
-    if spec is None or not rest:
-        return Path(spec.origin) if spec and spec.origin else None
-    for root in spec.submodule_search_locations or ():
-        place = Path(root, *rest)
-        for file in (place / "__init__.py", place.with_suffix(".py")):
-            if file.exists():
-                return file
-    return None
+def _twins(kind: str, name: str, one: str, other: str) -> UserError:
+    return UserError(f'two {kind}s are called "{name}": {one} and {other}', "rename one")
 
 
 methods: Registry[Any] = Registry("method", "Method")
@@ -152,12 +180,17 @@ _parts: dict[tuple[str, str], type[Any]] = {}
 
 
 def register_part(kind: str, name: str) -> Callable[[type[T]], type[T]]:
-    """Class decorator for a part, e.g. `@register_part("time_law", "uniform")`; its `Config` holds its options."""
+    """Class decorator for a part, e.g. `@register_part("time_law", "uniform")`; its `Config` holds its options.
+
+    That of an installed package is also called PACKAGE:NAME, and only so where another part has the plain name.
+    """
 
     def add(cls: type[T]) -> type[T]:
-        known = _parts.setdefault((kind, name), cls)
+        package = package_of(cls.__module__)
+        key = kind, f"{package}:{name}" if package else name
+        known = _parts.setdefault(key, cls)
         if _where(known) != _where(cls):
-            raise UserError(f'two {kind} parts are called "{name}": {_where(known)} and {_where(cls)}', "rename one")
+            raise _twins(f"{kind} part", name, _label(known), _label(cls))
         return cls
 
     return add
@@ -165,12 +198,17 @@ def register_part(kind: str, name: str) -> Callable[[type[T]], type[T]]:
 
 def find_part(kind: str, name: str) -> type[Any]:
     """The part's class."""
-    if (kind, name) not in _parts:
-        for method in methods.names():  # parts live beside the methods that brought them
-            methods.get(method)
-    if (kind, name) not in _parts:
-        raise UserError(f'no {kind} is called "{name}"', did_you_mean(name, (n for k, n in _parts if k == kind)))
-    return _parts[kind, name]
+    broken = {} if (kind, name) in _parts else methods.importable()[1]  # parts live beside methods that brought them
+    if (kind, name) in _parts:
+        return _parts[kind, name]
+    known = [asked for other, asked in _parts if other == kind]
+    choice = sorted(asked for asked in known if asked.endswith(f":{name}"))
+    if len(choice) > 1:
+        raise UserError(f'several packages have a {kind} "{name}"', f"say {' or '.join(choice)}")
+    if not choice:
+        hint = f" (not looked into, since they cannot be imported: {', '.join(broken)})" if broken else ""
+        raise UserError(f'no {kind} is called "{name}"{hint}', did_you_mean(name, known))
+    return _parts[kind, choice[0]]
 
 
 def check_part(kind: str, spec: Mapping[str, Any]) -> Any:
@@ -195,6 +233,9 @@ def register_feature(name: str, version: int) -> Callable[[Callable[[Any], Any]]
     """Function decorator: `frames uint8 [F, H, W, 3] -> array`. Raise the version when its numbers change."""
 
     def add(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        known = _features.get(name)
+        if known is not None and known[1].__module__ != function.__module__:
+            raise _twins("feature", name, known[1].__module__, function.__module__)
         _features[name] = (version, function)
         return function
 
@@ -206,29 +247,3 @@ def feature(name: str) -> tuple[int, Callable[[Any], Any]]:
     if name not in _features:
         raise UserError(f'no feature is called "{name}"', did_you_mean(name, _features))
     return _features[name]
-
-
-# ---- plugins outside any distribution --------------------------------------------------------------------------
-
-
-def load_plugin(target: str) -> None:
-    """`--plugin path/to/file.py` or `--plugin package.module`: importing it runs its register_* decorators, once."""
-    path = Path(target).resolve()
-    name = f"mutoscope_plugin_{path.stem}"
-    try:
-        if target.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(name, path)
-            if spec is None or spec.loader is None or not path.is_file():
-                raise UserError(f"--plugin {target}: no such file", "give the path of a Python file or a module name")
-            loaded = sys.modules.get(name)
-            if loaded is not None and loaded.__file__ == str(path):
-                return
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            spec.loader.exec_module(module)
-        else:
-            importlib.import_module(target)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"--plugin {target} cannot be imported: {type(error).__name__}: {error}") from error

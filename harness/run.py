@@ -13,6 +13,7 @@ from harness.evaluate import evaluate
 from harness.generate import generate
 from harness.job import Job, Report, set_threads
 from harness.plan import Cell, Plan
+from harness.plugin_files import source_digest
 from harness.plugins import make_dataset
 from harness.progress import progress
 from harness.store import RunDir, append_jsonl, atomic, lock, read_json, read_jsonl, write_json, write_jsonl, write_text
@@ -64,11 +65,28 @@ def _write_cell(job: Job) -> None:
         "prompts": len(plan.prompts),
         "metrics": [asdict(spec) for spec in plan.metrics],
         "keys": {"train": cell.train_key, "clip": cell.clip_key},
-        "marks": list(plan.marks),
+        "marks": [*plan.marks, *cell.marks],
     }
+    if code := sources(plan, cell):
+        content["sources"] = code
     path = job.run / "cell.json"
     if not path.exists():
         write_json(path, content)
+
+
+def sources(plan: Plan, cell: Cell) -> dict[str, str]:
+    """Digests of the code of other people's plugins in a cell, by kind and name: it may change while names stay."""
+    used = {f"method {cell.method}": registry.methods.get(cell.method)}
+    used |= {f"metric {spec.name}": registry.metrics.get(spec.name) for spec in plan.metrics}
+    digests = {name: source_digest(cls) for name, cls in used.items()}
+    return {name: code for name, code in digests.items() if code}
+
+
+def outdated(plan: Plan, cell: Cell) -> list[str]:
+    """The plugins in a cell, `method NAME`, whose code has changed since its results were begun."""
+    path = cell.path / "cell.json"
+    known = read_json(path).get("sources", {}) if path.exists() else {}
+    return [name for name, code in sources(plan, cell).items() if known.get(name, code) != code]
 
 
 def _provenance(job: Job) -> dict[str, Any]:
@@ -89,11 +107,16 @@ def _provenance(job: Job) -> dict[str, Any]:
 def _adopt(job: Job) -> None:
     """Copy a finished training, or finished clips, of the same key from another suite under the same root."""
     trained, sampled = job.run / "checkpoint" / "weights.json", job.run / "clips.jsonl"
+    name = f"method {job.cell.method}"
+    code = sources(job.plan, job.cell).get(name)
     for path in sorted(job.plan.root.glob(f"*@*/*@*/seed{job.cell.seed}/cell.json")):
         other = RunDir(path.parent)
         if other.path == job.cell.path:
             continue
-        keys = read_json(path)["keys"]
+        facts = read_json(path)
+        keys = facts["keys"]
+        if facts.get("sources", {}).get(name) != code:
+            continue
         if (
             keys["train"] == job.cell.train_key
             and not trained.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import registry, suite
+from harness.commands.describe_row import describe_changed, describe_suite, is_suite, refuse_rows
 from harness.config import load_yaml, merge, validate
+from harness.entries import OURS
 from harness.errors import UserError, did_you_mean
 
 KINDS = {
@@ -36,22 +39,40 @@ def list_all(plugins: Sequence[str]) -> None:
     for kind, entries in KINDS.items():
         table.add_row("", "")
         table.add_row(kind, "")
-        for name, line, origin in entries.describe():
-            table.add_row(f"  {name}", line if origin == "mutoscope" else f"{line} [{origin}]")
+        for entry in entries.describe():
+            about = f"warning: cannot be imported: {entry.trouble}" if entry.trouble else entry.about
+            table.add_row(f"  {entry.name}", about if entry.origin == OURS else f"{about} [{entry.origin}]")
     Console().print(table, highlight=False, markup=False)
 
 
-def describe_name(name: str, equations: bool, plugins: Sequence[str]) -> None:
-    """The whole story of one name."""
-    for plugin in plugins:
+@dataclass(frozen=True)
+class Request:
+    """What the user asked of `describe`."""
+
+    name: str
+    rows: Sequence[str] = ()
+    sets: Sequence[str] = ()
+    equations: bool = False
+    plugins: Sequence[str] = ()
+
+
+def describe_name(request: Request) -> None:
+    """The whole story of one name, or of rows of a suite."""
+    for plugin in request.plugins:
         registry.load_plugin(plugin)
-    console = Console()
-    if name in suite.shipped():
-        console.print(suite.shipped()[name].read_text(encoding="utf-8"), highlight=False, markup=False)
+    console, name = Console(), request.name
+    if is_suite(name):
+        describe_suite(name, request.rows, request.sets, console)
         return
     for entries in KINDS.values():
-        if name in entries.names():
-            _describe(entries.kind, entries.get(name), equations, console)
+        if entries.knows(name):
+            refuse_rows(name, request.rows)
+            cls = entries.get(name)
+            if request.sets and entries.kind != "method":
+                raise UserError(f"--set: {name} is a {entries.kind}", "it changes a method or a suite here")
+            _describe(entries.kind, cls, request.equations, console)
+            if entries.kind == "method":
+                describe_changed(cls, request.sets, console)
             return
     everything = {*suite.shipped(), *(known for entries in KINDS.values() for known in entries.names())}
     raise UserError(f'nothing is called "{name}"', did_you_mean(name, everything))
@@ -77,6 +98,8 @@ def _describe(kind: str, cls: Any, equations: bool, console: Console) -> None:
 
 
 def _describe_method(cls: Any, equations: bool, console: Console) -> None:
+    if any(field.is_required() and key not in cls.preset for key, field in cls.Config.model_fields.items()):
+        return
     config = validate(cls.Config, merge(cls.preset, {}), cls.name)
     needs = cls.needs(config)
     told = {

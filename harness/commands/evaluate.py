@@ -121,14 +121,14 @@ def find_clips(folder: Path, prompts: Path | None, standard: bool, console: Cons
 
 def _metrics(request: Request, console: Console) -> list[MetricSpec]:
     """The named metrics and families, or all that can run here; what is left out is said, once a reason."""
-    names = request.metrics or registry.metrics.names()
+    names, broken = (request.metrics, {}) if request.metrics else registry.metrics.importable()
     for key in request.options:
         if not any(key in options_of(name) for name in names):
             raise UserError(f'none of these metrics has an option "{key}"', "see mutoscope describe METRIC")
     fitting = [{key: value for key, value in request.options.items() if key in options_of(name)} for name in names]
     items, excluded = metric_items({"name": name} | options for name, options in zip(names, fitting, strict=True))
     left_out: dict[str, list[str]] = {}
-    for name, reason in excluded.items():
+    for name, reason in (broken | excluded).items():
         left_out.setdefault(reason, []).append(name)
     specs = []
     for item in items:

@@ -17,6 +17,7 @@ from harness.executors import Outcome, choose
 from harness.plan import Cell, Plan, make_plan, write_suite
 from harness.plugins import make_dataset
 from harness.progress import Progress, progress
+from harness.run import outdated
 from harness.store import RunDir, lock, run_dirs
 
 
@@ -66,6 +67,7 @@ def run_suite(request: Request) -> int:
         publish_suite(plan.folder, request.tracking_uri, console)
     for outcome in failed:
         _show_failure(outcome, console)
+    _show_outdated(plan, console)
     return INCOMPLETE if failed else DONE
 
 
@@ -78,6 +80,17 @@ def _show_left_out(plan: Plan, console: Console) -> None:
     if any(cell.trains for cell in plan.cells):
         for name, reason in make_dataset(plan.suite).notes().get("left_out", {}).items():
             console.print(f"left out of training: {name}: {reason}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _show_outdated(plan: Plan, console: Console) -> None:
+    """Results made by code that is no longer there: said, since only their author knows whether it matters."""
+    for cell in plan.cells:
+        if changed := outdated(plan, cell):
+            console.print(
+                f"note: the code of {' and '.join(changed)} has changed since the results of {cell.label}: "
+                "raise its version, or make them again with --fresh",
+                highlight=False, soft_wrap=True, markup=False,
+            )  # fmt: skip
 
 
 def _settled(plan: Plan, state: Progress) -> bool:

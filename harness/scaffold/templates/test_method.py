@@ -1,0 +1,9 @@
+"""Every check of `mutoscope check my-plugin`, as a test."""
+
+from harness.conformance import check_method
+
+from my_plugin import MyPlugin
+
+
+def test_it_keeps_the_contract() -> None:
+    check_method(MyPlugin)
