@@ -12,8 +12,11 @@ import click
 from harness.commands import USAGE
 from harness.commands.arena import arena
 from harness.commands.audit import audit
+from harness.commands.check import check
 from harness.commands.data import data
 from harness.commands.groups import Commands, embedded, shard, split, vbench, weights, workers
+from harness.commands.imports import import_
+from harness.commands.new import new
 from harness.errors import UserError
 
 runs_option = click.option(
@@ -225,19 +228,25 @@ def list_(plugins: Sequence[str]) -> None:
 
 @app.command()
 @click.argument("name")
+@click.argument("rows", metavar="[ROW]...", nargs=-1)
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="An option of the method, or of the suite.")
 @click.option("--equations", is_flag=True, help="The equations a method is made of.")
 @plugin_option
-def describe(name: str, equations: bool, plugins: Sequence[str]) -> None:
+def describe(name: str, rows: Sequence[str], sets: Sequence[str], equations: bool, plugins: Sequence[str]) -> None:
     """Explain a suite, method, metric, backbone, dataset or tracker: what it is, its options, what it needs.
 
-    \b
-    mutoscope describe tqd
-    mutoscope describe tqd --equations
-    mutoscope describe vbench/temporal_flickering
-    """
-    from harness.commands.describe import describe_name
+    For a row of a suite (without ROW: for every row of a suite file), and for a method, also what it computes: the
+    parts in use, in the order they act, with formula, options and source.
 
-    describe_name(name, equations, plugins)
+    \b
+    mutoscope describe tqd --equations
+    mutoscope describe quick avd lcm
+    mutoscope describe my_suite.yaml
+    mutoscope describe dmd --set rollout=data --set time_law=tqd_beta
+    """
+    from harness.commands.describe import Request, describe_name
+
+    describe_name(Request(name, rows, sets, equations, plugins))
 
 
 @app.command()
@@ -280,7 +289,7 @@ def doctor(**options: Any) -> None:
     sys.exit(examine(options["plugins"]))
 
 
-for group in (weights, workers, vbench, embedded, data, audit, arena):
+for group in (weights, workers, vbench, embedded, data, audit, arena, import_, new, check):
     app.add_command(group)
 
 

@@ -6,24 +6,18 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from harness.api import ClipSpec
 from harness.commands import DONE, INCOMPLETE
-from harness.config import digest, validate
+from harness.commands.imports import IMPORTED, Found, write_imported
+from harness.config import validate
 from harness.errors import UserError, did_you_mean
-from harness.plugins import MetricSpec
-from harness.store import Json, RunDir, atomic, file_digest, read_json, write_json, write_jsonl, write_text
-
-if TYPE_CHECKING:
-    from metrics.vbench.imported import Imported
-
-IMPORTED = "imported.json"  # marks a folder whose scores are not ours: what the file said, and where it came from
+from harness.store import Json, RunDir, atomic, read_json, write_text
 
 
 @dataclass(frozen=True)
@@ -182,36 +176,16 @@ def export_folder(folder: Path, out: Path, name: str | None, zipped: bool, incom
 
 def import_file(file: Path, out: Path) -> int:
     """VBench's result file or zip as a folder like `evaluate` leaves, marked as imported."""
-    from metrics.vbench.imported import read_official
-
-    found = read_official(file)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out}: there is something in it", "give a new folder")
-    sha256 = file_digest(file)
-    specs = {name: _imported_spec(name, sha256) for name in found.rows}
-    write_jsonl(out / "clips.jsonl", found.clips)
-    for name, spec in specs.items():
-        write_jsonl(out / "scores" / f"{spec.id}.jsonl", found.rows[name])
-    write_json(out / "metrics.json", [asdict(spec) for spec in specs.values()])
-    write_json(out / IMPORTED, _origin(file, sha256, found))
-    Console().print(f"wrote   {out}", highlight=False, soft_wrap=True, markup=False)
-    show_totals([str(out)], False)
-    return DONE
-
-
-def _origin(file: Path, sha256: str, found: Imported) -> Json:
-    return {"file": str(file), "sha256": sha256, "scores": dict(found.scores), "notes": list(found.notes)}
-
-
-def _imported_spec(dimension: str, sha256: str) -> MetricSpec:
-    """An evaluator of its own, so that imported scores never meet ours in one ranking."""
     from metrics.vbench.aggregate import DIMENSIONS
+    from metrics.vbench.imported import read_official
     from metrics.vbench.summary import FAMILY
 
-    config = {"imported": sha256}
-    low = -1.0 if DIMENSIONS[dimension].signed else 0.0
-    fingerprint = digest({"name": FAMILY + dimension, **config})
-    return MetricSpec(FAMILY + dimension, config, 1, fingerprint, "clip", True, (low, 1.0), "")
+    found = read_official(file)
+    rows = {FAMILY + name: rows for name, rows in found.rows.items()}
+    bounds = {FAMILY + name: (-1.0 if DIMENSIONS[name].signed else 0.0, 1.0) for name in found.rows}
+    write_imported(file, out, Found(found.clips, rows, bounds, found.scores, found.notes))
+    show_totals([str(out)], False)
+    return DONE
 
 
 # ---- prompts ---------------------------------------------------------------------------------------------------

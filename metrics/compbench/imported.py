@@ -13,6 +13,7 @@ from harness.api import ScoreRow, UserError
 from metrics.compbench.motion import normalised
 from metrics.compbench.replies import action_score, dynamic_attribute, rating, shows_a_state
 
+FAMILY = "t2v-compbench/"
 LAST = "score: "  # first cell of the line that the scripts append
 AGREES = 1e-9
 Row = Mapping[str, str]
