@@ -101,7 +101,7 @@ PROBES = (Changing, Backwards, Blind, Sometimes, Grain, Absent, Mistaken)
 def doctor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Runs `doctor --metrics --only ...` with nothing registered but the probes."""
     monkeypatch.setattr(registry.metrics, "_classes", {probe.name: probe for probe in PROBES})
-    monkeypatch.setattr(type(registry.metrics), "_points", {})
+    monkeypatch.setattr(type(registry.metrics), "_declared", {})
     footage = tmp_path / "footage"
     footage.mkdir()
     for number in range(6):
