@@ -199,16 +199,20 @@ def test_a_name_that_the_template_imports_gets_another_class(new: Call) -> None:
     assert load(package).SupervisedMethod is registry.methods.get("supervised")
 
 
-def test_new_says_how_to_go_on(new: Call) -> None:
+@pytest.mark.parametrize("uv", [False, True])
+def test_new_says_how_to_go_on(new: Call, monkeypatch: pytest.MonkeyPatch, uv: bool) -> None:
+    monkeypatch.delenv("UV", raising=False)
+    if uv:
+        monkeypatch.setenv("UV", "uv")
     code, out, _ = new("method", "mine", "--out", "here")
     assert code == 0
+    run = "uv run mutoscope" if uv else "mutoscope"
     assert out.splitlines() == [
         "here/mine.py   edit objective() in it; everything else is in place",
         "",
-        "cd here",
-        "mutoscope check mine --plugin mine.py   # is it a sound method?",
-        "mutoscope run quick --methods supervised-logitnormal,mine --plugin mine.py",
-        "pip install -e . && mutoscope list   # from now on without --plugin",
+        f"{run} check mine --plugin here/mine.py   # is it a sound method?",
+        f"{run} run quick --methods supervised-logitnormal,mine --plugin here/mine.py",
+        f"{'uv ' if uv else ''}pip install -e here && {run} list   # from now on without --plugin",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -65,8 +66,20 @@ def _create(kind: str, name: str, template: str, out: Path | None) -> int:
     package = scaffold.package(kind, name, template, taken)
     folder = out or Path(package.distribution)
     scaffold.write(package, folder)
-    click.echo(f"{folder / package.module}.py   edit {package.edit}() in it; everything else is in place")
-    click.echo(f"\ncd {folder}")
+    click.echo(f"{folder / package.module}.py   edit {package.edit}() in it; everything else is in place\n")
     for line in package.commands:
-        click.echo(line)
+        click.echo(_from_here(line, folder, package.module))
     return DONE
+
+
+def _from_here(line: str, folder: Path, module: str) -> str:
+    """A command of the package's README as it is typed in this folder, and by `uv run` if that is how we were started.
+
+    In the package's own folder `uv run` would set up an environment for it, without the one that Mutoscope is in.
+    """
+    for name in (f"{module}.py", "suite.yaml"):
+        line = line.replace(f" {name}", f" {folder / name}")
+    line = line.replace("install -e .", f"install -e {folder}")
+    if "UV" not in os.environ:  # which uv sets for what it runs
+        return line
+    return line.replace("mutoscope ", "uv run mutoscope ").replace("pip install", "uv pip install")
