@@ -44,12 +44,13 @@ def write(new: Call, template: str, name: str = "") -> Path:
     name = name or f"a-{template}"
     code, _, err = new(kind, name, option, template)
     assert code == 0, err
-    return Path(re.sub(r"[/_]", "-", name))
+    folder = re.sub(r"[/_]", "-", name)
+    return Path(folder if "-" in folder else f"{folder}-plugin")
 
 
 def load(package: Path) -> Any:
     """The module of a package, loaded as by --plugin."""
-    path = package / f"{package.name.replace('-', '_')}.py"
+    (path,) = (path for path in package.glob("*.py") if not path.name.startswith("test_"))
     before = set(sys.modules)
     registry.load_plugin(str(path))
     (name,) = (name for name in set(sys.modules) - before if name.startswith("mutoscope_plugin_"))
@@ -151,7 +152,7 @@ def test_once_installed_it_is_listed_with_its_package(
     listed = [line.split() for line in guides.call(["list"], monkeypatch, capsys)[1].splitlines()]
     assert ["shiny", *about.split(), "[shiny]"] in listed
     assert registry.methods.get("shiny").__module__ == "shiny"
-    code, _, err = guides.call(["list", "--plugin", "shiny/shiny.py"], monkeypatch, capsys)
+    code, _, err = guides.call(["list", "--plugin", "shiny-plugin/shiny.py"], monkeypatch, capsys)
     assert code == 2  # another copy of the same: which one would run?
     assert 'two methods are called "shiny": shiny:Shiny' in err
     site.close()
@@ -188,9 +189,21 @@ def test_a_name_that_cannot_be_is_refused(
 def test_nothing_is_written_over(new: Call, folder: Path) -> None:
     write(new, "clip", "score")
     code, _, err = new("metric", "score")
-    assert (code, err) == (2, "error: score is there already\n  choose another folder with --out, or move it away\n")
+    assert (code, err) == (
+        2,
+        "error: score-plugin is there already\n  choose another folder with --out, or move it away\n",
+    )
     assert new("metric", "score", "--out", "elsewhere/score")[0] == 0
     assert (folder / "elsewhere/score/score.py").is_file()
+
+
+def test_a_folder_does_not_hide_the_module(new: Call, folder: Path) -> None:
+    """With the folder above on Python's path, a folder called as the module would be a namespace package."""
+    write(new, "supervised", "mine")
+    code = "import sys; sys.path[:0] = ['.', 'mine-plugin']; import mine; print(mine.Mine.name)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.stdout == "mine\n", done.stderr
+    assert not (folder / "mine").exists()
 
 
 def test_a_name_that_the_template_imports_gets_another_class(new: Call) -> None:

@@ -11,7 +11,9 @@ import click
 from harness.commands import DONE
 from harness.commands.groups import Commands
 
-out_option = click.option("--out", type=click.Path(path_type=Path), help="Folder to write [default: named after NAME].")
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder to write [default: NAME, or NAME-plugin]."
+)
 
 
 @click.group(cls=Commands)
@@ -64,7 +66,7 @@ def _create(kind: str, name: str, template: str, out: Path | None) -> int:
 
     taken = {"method": registry.methods, "metric": registry.metrics}[kind].names()
     package = scaffold.package(kind, name, template, taken)
-    folder = out or Path(package.distribution)
+    folder = out or Path(package.folder)
     scaffold.write(package, folder)
     click.echo(f"{folder / package.module}.py   edit {package.edit}() in it; everything else is in place\n")
     for line in package.commands:

@@ -37,8 +37,10 @@ class Package:
         return module_name(self.name)
 
     @property
-    def distribution(self) -> str:
-        return self.module.replace("_", "-")
+    def folder(self) -> str:
+        """Where it goes by default: not the module's name, since Python may take such a folder for the module."""
+        distribution = self.module.replace("_", "-")
+        return distribution if distribution != self.module else f"{distribution}-plugin"
 
     @property
     def commands(self) -> list[str]:
