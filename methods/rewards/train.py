@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from harness.api import ClipSpec, UserError, derive_seed
+from harness.api import ClipSpec, derive_seed
+from harness.networks.state_file import load_state, save_state
 from harness.registry import backbones, datasets
 from methods.rewards.lessons import Clips, Lesson, ReaderLesson, VideoTextLesson
 from methods.rewards.networks import Reader, VideoText
@@ -63,7 +64,7 @@ def train(options: argparse.Namespace) -> Lesson:
     optimiser = torch.optim.AdamW(net.parameters(), PEAK_RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, options.steps, pct_start=0.1)
     parts = {"net": net, "optimiser": optimiser, "schedule": schedule}
-    first = resume(options, parts)
+    first = int(load_state(options.state, protocol(options), parts)["step"])
     lesson = kind(net, clips("train", options.seed, options.clips), EmbeddedCodec(options.seed), options.seed)
     mean, start = 0.0, time.monotonic()
     for step in range(first, options.steps):
@@ -75,30 +76,10 @@ def train(options: argparse.Namespace) -> Lesson:
         schedule.step()
         mean = value.item() if step == first else 0.98 * mean + 0.02 * value.item()
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            checkpoint(options, step + 1, parts)
+            save_state(options.state, step + 1, protocol(options), parts)
             print(f"step {step + 1}/{options.steps} loss {mean:.4f} {time.monotonic() - start:.0f} s", flush=True)
     net.eval()
     return lesson
-
-
-def checkpoint(options: argparse.Namespace, step: int, parts: Mapping[str, Any]) -> None:
-    """Replace the state file in one go: a kill leaves the old one or the new one."""
-    states = {name: part.state_dict() for name, part in parts.items()}
-    fresh = options.state.with_name(options.state.name + ".part")
-    torch.save({"step": step, "protocol": protocol(options), "states": states}, fresh)
-    fresh.replace(options.state)
-
-
-def resume(options: argparse.Namespace, parts: Mapping[str, Any]) -> int:
-    """Load the state file into `parts` and return its step, 0 without one. UserError when it is of another run."""
-    if not options.state.is_file():
-        return 0
-    saved = torch.load(options.state, weights_only=True)
-    if saved["protocol"] != protocol(options):
-        raise UserError(f"{options.state} is of another run: {saved['protocol']}", "delete it or give another --state")
-    for name, part in parts.items():
-        part.load_state_dict(saved["states"][name])
-    return int(saved["step"])
 
 
 def protocol(options: argparse.Namespace) -> dict[str, Any]:

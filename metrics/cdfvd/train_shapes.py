@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from harness.api import ClipSpec, Dataset, UserError, derive_seed
+from harness.api import ClipSpec, Dataset, derive_seed
+from harness.networks.state_file import load_state, save_state
 from harness.registry import datasets
 from metrics.cdfvd.networks.small import SMALL, WEIGHTS, SmallEncoder, pixels
 from metrics.cdfvd.networks.videomae import VideoMAE
@@ -53,7 +53,7 @@ def train(options: argparse.Namespace) -> VideoMAE:
         optimiser, PEAK_RATE, options.steps, pct_start=0.08, cycle_momentum=False
     )
     parts = {"net": net, "optimiser": optimiser, "schedule": schedule}
-    first = resume(options, parts)
+    first = int(load_state(options.state, protocol(options), parts)["step"])
     data = shapes_dataset("train", options.seed, options.clips)
     mean, start = 0.0, time.monotonic()
     for step in range(first, options.steps):
@@ -68,7 +68,7 @@ def train(options: argparse.Namespace) -> VideoMAE:
         schedule.step()
         mean = value.item() if step == first else 0.98 * mean + 0.02 * value.item()
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            checkpoint(options, step + 1, parts)
+            save_state(options.state, step + 1, protocol(options), parts)
             print(f"step {step + 1}/{options.steps} loss {mean:.4f} {time.monotonic() - start:.0f} s", flush=True)
     return net.encoder
 
@@ -82,26 +82,6 @@ def finish(encoder: VideoMAE, options: argparse.Namespace) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_bytes(save({**net.state_dict(), **halves}))
     options.state.unlink()
-
-
-def checkpoint(options: argparse.Namespace, step: int, parts: Mapping[str, Any]) -> None:
-    """Replace the state file in one go: a kill leaves the old one or the new one."""
-    states = {name: part.state_dict() for name, part in parts.items()}
-    fresh = options.state.with_name(options.state.name + ".part")
-    torch.save({"step": step, "protocol": protocol(options), "states": states}, fresh)
-    fresh.replace(options.state)
-
-
-def resume(options: argparse.Namespace, parts: Mapping[str, Any]) -> int:
-    """Load the state file into `parts` and return its step, 0 without one. UserError when it is of another run."""
-    if not options.state.is_file():
-        return 0
-    saved = torch.load(options.state, weights_only=True)
-    if saved["protocol"] != protocol(options):
-        raise UserError(f"{options.state} is of another run: {saved['protocol']}", "delete it or give another --state")
-    for name, part in parts.items():
-        part.load_state_dict(saved["states"][name])
-    return int(saved["step"])
 
 
 def protocol(options: argparse.Namespace) -> dict[str, int]:

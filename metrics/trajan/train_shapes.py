@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 
 from harness.api import ClipSpec, UserError, derive_seed
+from harness.networks.state_file import load_state, save_state
 from metrics.trajan.checkpoint import arrays_of
 from metrics.trajan.model import Decoded, TrackAutoEncoder
 from metrics.trajan.rest import start_at_rest
@@ -181,7 +182,7 @@ def train(options: argparse.Namespace) -> TrackAutoEncoder:
             optimiser.step()
         mean = value.item() if step == first else 0.98 * mean + 0.02 * value.item()
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            checkpoint(options, step + 1, parts)
+            save_state(options.state, step + 1, protocol(options), parts, end=(options.steps, options.decay))
             print(f"step {step + 1}/{options.steps} loss {mean:.4f} {time.monotonic() - start:.0f} s", flush=True)
     return net.eval()
 
@@ -206,26 +207,10 @@ def rate(step: int, options: argparse.Namespace) -> float:
     return min(1.0, (step + 1) / WARM_UP, (options.steps - step) / options.decay)
 
 
-def checkpoint(options: argparse.Namespace, step: int, parts: Mapping[str, Any]) -> None:
-    """Replace the state file in one go: a kill leaves the old one or the new one."""
-    states = {name: part.state_dict() for name, part in parts.items()}
-    fresh = options.state.with_name(options.state.name + ".part")
-    torch.save(
-        {"step": step, "end": (options.steps, options.decay), "protocol": protocol(options), "states": states}, fresh
-    )
-    fresh.replace(options.state)
-
-
 def resume(options: argparse.Namespace, parts: Mapping[str, Any]) -> int:
-    """Load the state file into `parts` and return its step, 0 without one. UserError when it is of another run."""
-    if not options.state.is_file():
-        return 0
-    saved = torch.load(options.state, weights_only=True)
-    if saved["protocol"] != protocol(options):
-        raise UserError(f"{options.state} is of another run: {saved['protocol']}", "delete it or give another --state")
-    for name, part in parts.items():
-        part.load_state_dict(saved["states"][name])
-    step, (steps, decay) = int(saved["step"]), saved["end"]
+    """Load the state file into `parts`; its step. UserError when it is of another run, or near another end."""
+    saved = load_state(options.state, protocol(options), parts)
+    step, (steps, decay) = int(saved["step"]), saved.get("end", (options.steps, options.decay))
     if step > min(steps - decay, options.steps - options.decay) and (steps, decay) != (options.steps, options.decay):
         raise UserError(f"{options.state} is in its last {decay} steps, to {steps}", "go on to that end")
     return step
