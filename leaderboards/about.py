@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 
@@ -59,6 +60,11 @@ def elsewhere(others: int) -> str:
         f"{rows} published from other folders. Ranks hold among the rows of one folder; to rank all of them together, "
         "put their run directories into one and publish that."
     )
+
+
+def plain(text: str) -> str:
+    """Words that are not Markdown, for Markdown: a prompt may hold brackets and stars."""
+    return re.sub(r"([\\`*_{}\[\]()<>#!|~])", r"\\\1", text)
 
 
 def _metric(column: Column, told: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.store import Json, read_json, write_json
+from leaderboards.address import sqlite_file, without_login
 from leaderboards.payload import suite_digest
 
 if TYPE_CHECKING:
@@ -17,14 +18,9 @@ MARKER = "published.json"
 ORIGIN = "publisher.json"
 
 
-def sqlite_file(uri: str) -> Path | None:
-    """The file behind a SQLite tracking URI; None for servers and other databases."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
 def wanted(suite_dir: Path, uri: str) -> Json:
     """What a marker must say for nothing to have changed."""
-    return {"tracking_uri": uri, "content": suite_digest(suite_dir)}
+    return {"tracking_uri": without_login(uri), "content": suite_digest(suite_dir)}
 
 
 def recall(suite_dir: Path, state: Json) -> Json | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-HUES = 7
+HUES = ("#4477aa", "#cc3b53", "#228833", "#b89b12", "#2fa3cf", "#aa3377", "#7a7f87")  # as on a light page
 SHAPES = (
     "M{a} 0A{a} {a} 0 1 1 -{a} 0A{a} {a} 0 1 1 {a} 0Z",  # circle
     "M-{b} -{b}H{b}V{b}H-{b}Z",  # square
@@ -17,6 +17,7 @@ SHAPES = (
     "M0 -{c}L{c} {b}H-{c}Z",  # triangle
     "M0 {c}L{c} -{b}H-{c}Z",  # triangle on its point
 )
+SHADES = ((0, 0.0), (255, 0.45), (0, 0.4), (255, 0.7), (0, 0.65))  # towards black or white, and how far, by shape
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "1 5")  # of lines, by shape
 
 
@@ -28,7 +29,14 @@ class Mark:
 
     @property
     def colour(self) -> str:
-        return f"var(--hue{self.number % HUES})"
+        return f"var(--hue{self.number % len(HUES)})"
+
+    @property
+    def shade(self) -> str:
+        """Where there are no shapes, `#rrggbb`: lighter or darker instead."""
+        white, share = SHADES[self._shape]
+        hue = bytes.fromhex(HUES[self.number % len(HUES)][1:])
+        return "#" + bytes(round(value + (white - value) * share) for value in hue).hex()
 
     @property
     def dash(self) -> str:
@@ -36,7 +44,7 @@ class Mark:
 
     @property
     def _shape(self) -> int:
-        return self.number // HUES % len(SHAPES)
+        return self.number // len(HUES) % len(SHAPES)
 
     def path(self, radius: float) -> str:
         """The shape around (0, 0), as the `d` of an SVG path."""

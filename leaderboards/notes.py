@@ -101,7 +101,7 @@ def _power(column: Column, contest: Contest) -> Iterator[str]:
     rows, units = contest.scores.shape[:2]
     pairs = rows * (rows - 1) // 2
     if least_p(units, pairs) * pairs > 1 - LEVEL:
-        what = "prompts" if column.per_clip else "seeds"
+        what = ("prompt" if column.per_clip else "seed") + "s" * (units != 1)
         yield f"{column.key}: {units} {what} cannot separate {rows} rows, however different; ranks are all ties"
 
 

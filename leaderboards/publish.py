@@ -13,7 +13,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UserError
 from harness.store import lock
 from leaderboards import artifacts, payload, views
-from leaderboards.about import about
-from leaderboards.marker import origin, recall, remember, sqlite_file, wanted
+from leaderboards.about import about, plain
+from leaderboards.address import is_database, sqlite_file, turn, without_login
+from leaderboards.marker import origin, recall, remember, wanted
+from leaderboards.marks import marks
 from leaderboards.rank import Leaderboard, table
 from leaderboards.read import Entry
 from leaderboards.refusals import expect_answer, explained
@@ -41,7 +42,7 @@ BATCH = 1000  # metrics per log_batch; params and tags: 100
 class Published:
     """Where a suite's results are."""
 
-    tracking_uri: str
+    tracking_uri: str  # without login
     experiment_id: str
     runs: Mapping[str, str]  # row label -> parent run id
     written: int
@@ -76,7 +77,9 @@ def publish(
         state = wanted(suite_dir, uri)
         known = None if force else recall(suite_dir, state)
         if known:
-            return Published(uri, known["experiment_id"], known["runs"], 0, known["count"], known["others"])
+            return Published(
+                without_login(uri), known["experiment_id"], known["runs"], 0, known["count"], known["others"]
+            )
         board = table(suite_dir)
         with explained(uri):
             client = connect(uri)
@@ -90,7 +93,7 @@ def publish(
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client on an initialised store. Creating the tables of a new SQLite file is safe only one at a time."""
+    """A client on an initialised store."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -100,24 +103,20 @@ def connect(uri: str) -> MlflowClient:
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
     expect_answer(uri)
-    with _store_lock(uri):
+    with turn(uri):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
 
 
-def _store_lock(uri: str) -> Any:
-    file = sqlite_file(uri)
-    return lock(file.with_name(f".{file.name}.lock")) if file else nullcontext()
-
-
 def _experiment(client: MlflowClient, board: Leaderboard, uri: str) -> str:
-    """Get or create by name, under the store's lock; a publisher elsewhere may still win the race, so look twice."""
+    """Get or create by name. Behind a server a publisher elsewhere may win the race, so look twice."""
     from mlflow.exceptions import MlflowException
 
     name, file = f"mutoscope/{board.name}", sqlite_file(uri)
-    place = (file.resolve().parent / "mlartifacts" / board.name).as_uri() if file else None
-    with _store_lock(uri):
+    beside = file.resolve().parent if file else board.folder.resolve().parent
+    place = (beside / "mlartifacts" / board.name).as_uri() if is_database(uri) else None
+    with turn(uri):
         found = client.get_experiment_by_name(name)
         if found is None:
             try:
@@ -128,7 +127,7 @@ def _experiment(client: MlflowClient, board: Leaderboard, uri: str) -> str:
                     raise
         if found.lifecycle_stage != "active":
             client.restore_experiment(found.experiment_id)
-    if place and found.artifact_location != place:
+    if file and found.artifact_location != place:
         raise UserError(
             f"{file}: was written for artifacts in {found.artifact_location}, not {place}",
             "the folder was moved: delete mlflow.db and mlartifacts, then publish again; nothing is lost",
@@ -166,21 +165,24 @@ class _Publisher:
         self.written = self.skipped = 0
 
     def run(self, uri: str) -> Published:
-        parents = {}
+        parents, colours = {}, marks([entry.label for entry in self.board.entries])
         for entry in self.board.entries:
             children = [(run, payload.child(self.board, entry, run)) for run in entry.runs]
             whole = payload.parent(self.board, entry, [told for _, told in children])
-            parent = self._put(whole, {}, partial(self._row_files, entry))
+            colour = {"mlflow.runColor": colours[entry.label].shade}
+            parent = self._put(
+                whole, colour, partial(self._files, partial(artifacts.put_row, board=self.board, entry=entry))
+            )
             for run, told in children:
-                link = {"mlflow.parentRunId": parent}
-                self._put(told, link, partial(artifacts.put_seed, self.client, run=run))
+                link = {"mlflow.parentRunId": parent} | colour
+                self._put(told, link, partial(self._files, partial(artifacts.put_seed, run=run)))
             self._stand(parent, entry)
             parents[entry.label] = parent
         for reference in self.board.references:
             self._put(payload.published(self.board, reference), {})
         others = self._clear()
         self._describe(parents, others)
-        return Published(uri, self.experiment, parents, self.written, self.skipped, others)
+        return Published(without_login(uri), self.experiment, parents, self.written, self.skipped, others)
 
     def _clear(self) -> int:
         """Remove what this folder wrote and no longer says; how many rows others have.
@@ -207,19 +209,19 @@ class _Publisher:
             if not token:
                 return out
 
-    def _put(self, told: payload.Payload, link: dict[str, str], files: Callable[[str], None] | None = None) -> str:
+    def _put(self, told: payload.Payload, tags: dict[str, str], files: Callable[[str], None] | None = None) -> str:
         """The id of the run that says `told`: the one that does already, else a new one."""
         for run in self.found.get(told.key, ()):
             if run.data.tags.get("content") == told.content:
                 run_id = str(run.info.run_id)
-                for key, value in link.items():
+                for key, value in tags.items():
                     if run.data.tags.get(key) != value:
                         self.client.set_tag(run_id, key, value)
                 self.keep.add(run_id)
                 self.skipped += 1
                 return run_id
-        tags = dict(told.tags) | link | {"run_key": told.key, "origin": self.origin}
-        run = self.client.create_run(self.experiment, told.start_ms, tags, told.name)
+        identity = {"run_key": told.key, "origin": self.origin}
+        run = self.client.create_run(self.experiment, told.start_ms, {**told.tags, **tags, **identity}, told.name)
         run_id = str(run.info.run_id)
         self._log(run_id, told)
         self._protocol(run_id)
@@ -264,10 +266,11 @@ class _Publisher:
         if metrics or tags:
             self.client.log_batch(run_id, metrics=metrics, tags=tags)
 
-    def _row_files(self, entry: Entry, run_id: str) -> None:
-        told = artifacts.put_row(self.client, run_id, self.board, entry)
+    def _files(self, put: Callable[[MlflowClient, str], Mapping[str, str]], run_id: str) -> None:
+        """Artifacts, with links to those worth opening as the run's description."""
         links = "\n\n".join(
-            f"[{text}]({views.artifact('', self.experiment, run_id, name)})" for text, name in told.items()
+            f"[{plain(text)}]({views.artifact('', self.experiment, run_id, name)})"
+            for text, name in put(self.client, run_id).items()
         )
         self.client.set_tag(run_id, "mlflow.note.content", links)
 
@@ -286,7 +289,7 @@ class _Publisher:
             "suite": suite["name"],
             "suite.digest": suite["digest"],
             **{f"higher_is_better.{c.metric}": str(c.higher_is_better).lower() for c in columns},
-            **views.saved_views(columns, mlflow.__version__, experiment.creation_time or 0),
+            **views.saved_views(columns, mlflow.__version__, experiment.creation_time or 0, len(suite["seeds"]) > 1),
         }
         for key, value in tags.items():
             if experiment.tags.get(key) != value:

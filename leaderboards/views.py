@@ -25,6 +25,8 @@ METHODS = "tags.level = 'method' and tags.status = 'complete'"
 BOARD = "tags.level != 'seed' and tags.status != 'partial'"  # with published rows, which are neither
 SEEDS = "tags.level = 'seed'"
 MEANS = "^[^.]+$"  # charts of means, cost and filmstrips, not of their intervals and parts
+CURVES = r"^train/(.+\.)?(loss|gnorm)$"  # of every role; methods log many more
+SMOOTH = 60  # percent, as its slider: single updates are noisy
 TEXT_WIDTH, NUMBER_WIDTH = 160, 140  # pixels
 CHARACTER = 7.5  # pixels of one in a cell, about
 
@@ -40,6 +42,7 @@ class View:
     ascending: bool
     charts: str = ""  # regular expression of the charts to show
     widths: Mapping[str, int] = field(default_factory=dict)  # column -> pixels, where it is not the usual
+    by_row: bool = False  # seeds under the mean of their row
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,12 @@ def supported(version: str) -> bool:
     return SEEN_WORKING[0] <= parts < SEEN_WORKING[1]
 
 
-def saved_views(scores: Sequence[Score], version: str, stamp_ms: int) -> dict[str, str]:
-    """Experiment tags that hold the views "leaderboard", "seeds", "cost", "charts"; none for an unknown MLflow version.
+def saved_views(scores: Sequence[Score], version: str, stamp_ms: int, by_row: bool = False) -> dict[str, str]:
+    """Experiment tags that hold the views that `links` names; none for an unknown MLflow version.
 
     Args:
         scores: the leaderboard's columns in order; the first ranked one decides the order of rows.
+        by_row: show seeds under the mean of their row; of use where rows have several.
     """
     if not supported(version):
         return {}
@@ -70,11 +74,11 @@ def saved_views(scores: Sequence[Score], version: str, stamp_ms: int) -> dict[st
         TAG + key: json.dumps(
             {"name": view.name, "createdAt": stamp_ms, "updatedAt": stamp_ms, "state": json.dumps(_state(view))}
         )
-        for key, view in _views(scores).items()
+        for key, view in _views(scores, by_row).items()
     }
 
 
-def _views(scores: Sequence[Score]) -> dict[str, View]:
+def _views(scores: Sequence[Score], by_row: bool) -> dict[str, View]:
     first = next((score for score in scores if score.higher_is_better is not None), None)
     order, ascending = (
         (f"metrics.`{first.metric}`", not first.higher_is_better) if first else ("attributes.start_time", False)
@@ -86,9 +90,10 @@ def _views(scores: Sequence[Score]) -> dict[str, View]:
     cost = [*seconds, "metrics.`mem/peak_gib`", "metrics.`nfe/clip`"]
     return {
         "leaderboard": View("Leaderboard", BOARD, (*texts, *seconds[:2]), order, ascending, "", room),
-        "seeds": View("Seeds", SEEDS, ("tags.`status`", *means, *seconds[:1]), order, ascending),
+        "seeds": View("Seeds", SEEDS, ("tags.`status`", *means, *seconds[:1]), order, ascending, by_row=by_row),
         "cost": View("Quality and cost", METHODS, (*texts[:1], *cost), seconds[0], True),
         "charts": View("Charts", METHODS, tuple(texts), order, ascending, MEANS),
+        "curves": View("Training curves", SEEDS, tuple(means), order, ascending, CURVES, by_row=by_row),
     }
 
 
@@ -117,11 +122,17 @@ def _state(view: View) -> dict[str, Any]:
         "isAccordionReordered": False,
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
-        "groupBy": None,
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "row"}]}
+        if view.by_row
+        else None,
         "groupsExpanded": {},
         "autoRefreshEnabled": False,
         "chartsSearchFilter": view.charts,
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+        "globalLineChartConfig": {
+            "xAxisKey": "step",
+            "lineSmoothness": SMOOTH if view.charts == CURVES else 0,
+            "selectedXAxisMetricKey": "",
+        },
     }
 
 
@@ -133,7 +144,7 @@ def links(base_url: str, experiment_id: str, run_ids: Sequence[str] = ()) -> dic
     """
     runs = f"{base_url.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     found = {name: f"{runs}&viewStateShareKey={name}" for name in ("leaderboard", "seeds", "cost")}
-    found["charts"] = f"{runs}&viewStateShareKey=charts&compareRunsMode=CHART"
+    found |= {name: f"{runs}&viewStateShareKey={name}&compareRunsMode=CHART" for name in ("charts", "curves")}
     found["prompts"] = f"{runs}&{urlencode({'searchFilter': METHODS}, quote_via=quote)}&compareRunsMode=ARTIFACT"
     if run_ids:
         chosen = {"runs": json.dumps(list(run_ids)), "experiments": json.dumps([experiment_id])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 import subprocess
 import time
 import urllib.error
@@ -124,10 +125,11 @@ def publish_suites(suite: str | None, runs: Path, tracking_uri: str | None) -> N
 
 
 def serve_runs(runs: Path, host: str, port: int | None) -> None:
-    """Serve until interrupted; links are printed once the server answers."""
+    """Serve until interrupted or ended; links are printed once the server answers."""
     from leaderboards import views
 
     find_suite(None, runs)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the server would outlive this process
     port = views.free_port(host, port or 5000)
     server = views.serve(runs, host, port)
     base = f"http://{host}:{port}"

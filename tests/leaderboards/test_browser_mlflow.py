@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -32,8 +34,8 @@ CLOSE = "document.querySelectorAll('button[aria-label*=lose]').forEach(button =>
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The link that `mutoscope serve` prints, and the id of the run of one seed."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, int]]:
+    """The link that `mutoscope serve` prints, the id of the run of one seed, and the command's process."""
     if not CHROMIUM:
         pytest.skip(MISSING)
     root = tmp_path_factory.mktemp("served")
@@ -55,7 +57,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
         watchdog.cancel()
         assert link, "mutoscope serve printed no link"
         threading.Thread(target=server.stdout.read, daemon=True).start()  # what it logs must not fill the pipe
-        yield link, clip.parts[-4]
+        yield link, clip.parts[-4], server.pid
     finally:
         watchdog.cancel()
         _end(server)
@@ -68,7 +70,7 @@ def _end(server: subprocess.Popen[str]) -> None:
     server.wait()
 
 
-def test_the_link_opens_on_a_table(page: Browser, served: tuple[str, str], keep: Callable[[str], None]) -> None:
+def test_the_link_opens_on_a_table(page: Browser, served: tuple[str, str, int], keep: Callable[[str], None]) -> None:
     page.resize(1600, 1000)
     page.open(served[0])
     page.wait(f"{LINES}.some(line => /good.* 0\\.850 .*#1/.test(line))")
@@ -83,9 +85,18 @@ def test_the_link_opens_on_a_table(page: Browser, served: tuple[str, str], keep:
     assert all(address.startswith(served[0].split("/#")[0]) for address in page.requests())
 
 
-def test_a_clip_plays(page: Browser, served: tuple[str, str], keep: Callable[[str], None]) -> None:
+def test_training_curves(page: Browser, served: tuple[str, str, int], keep: Callable[[str], None]) -> None:
     page.resize(1600, 1000)
-    link, run = served
+    page.open(served[0].replace("Key=leaderboard", "Key=curves") + "&compareRunsMode=CHART")
+    page.wait("document.body.innerText.includes('train/loss')")
+    page.wait("document.querySelectorAll('.js-plotly-plot .scatterlayer .trace').length >= 2")  # one a row
+    page.run(CLOSE)
+    keep("mlflow-curves")
+
+
+def test_a_clip_plays(page: Browser, served: tuple[str, str, int], keep: Callable[[str], None]) -> None:
+    page.resize(1600, 1000)
+    link, run, _ = served
     experiment = link.split("/runs?")[0]
     page.open(f"{experiment}/runs/{run}/artifacts/clips/0000-a-red-ball.mp4?workflowType=machine_learning")
     video = "document.querySelector('video')"
@@ -96,3 +107,19 @@ def test_a_clip_plays(page: Browser, served: tuple[str, str], keep: Callable[[st
     page.run(CLOSE)
     keep("mlflow-clip")
     assert all(address.startswith(link.split("/#")[0]) for address in page.requests())
+
+
+def test_ending_the_command_ends_the_server(served: tuple[str, str, int]) -> None:
+    link, _, process = served
+    port = int(link.split(":")[2].split("/")[0])
+    assert _listens(port)
+    os.kill(process, signal.SIGTERM)
+    end = time.monotonic() + PATIENCE
+    while _listens(port) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not _listens(port)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

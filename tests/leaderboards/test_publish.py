@@ -8,7 +8,6 @@ import multiprocessing
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 from harness.errors import UserError
 from harness.store import append_jsonl, read_json, write_json
 from leaderboards import payload, views
-from leaderboards.about import about
+from leaderboards.about import about, plain
 from leaderboards.marker import MARKER
 from leaderboards.publish import Published, connect, default_uri, publish
 from leaderboards.rank import table
@@ -44,7 +43,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def root(store: Path, tmp_path: Path) -> Iterator[Path]:
+def root(store: Path, tmp_path: Path) -> Path:
     shutil.copyfile(store / "mlflow.db", tmp_path / "mlflow.db")
     return tmp_path
 
@@ -89,9 +88,16 @@ def test_layout(root: Path) -> None:
     assert (parent.data.tags["level"], parent.data.tags["status"]) == ("method", "complete")
     assert child.data.tags["mlflow.source.git.commit"] == "c0ffee" * 6
 
+    shades = {row: found[key(folder, row)].data.tags["mlflow.runColor"] for row in ("base", "tqd")}
+    assert shades == {"base": "#4477aa", "tqd": "#cc3b53"}
+    assert child.data.tags["mlflow.runColor"] == shades["tqd"]
+    told = child.data.tags["mlflow.note.content"].split("\n\n")
+    assert [line.split("](")[0] for line in told] == [r"[First clip: a red ball drifts past 0 \<b\>boxes\</b\>"]
+    assert f"/runs/{child.info.run_id}/artifacts/clips/" in told[0]
     curve = client.get_metric_history(child.info.run_id, "train/loss")
     assert [(point.step, point.value) for point in curve][:3] == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]
-    assert {item.path for item in client.list_artifacts(parent.info.run_id)} >= {"gallery.html", "per_prompt.json"}
+    parts = {item.path for item in client.list_artifacts(parent.info.run_id)}
+    assert parts >= {"gallery.html", "per_prompt.json", "wall.mp4"}
     assert len(client.list_artifacts(child.info.run_id, "clips")) == 10
     assert len(client.list_artifacts(parent.info.run_id, "images")) > 0
     lines = json.loads(Path(client.download_artifacts(parent.info.run_id, "per_prompt.json")).read_text())
@@ -325,6 +331,17 @@ def test_views_only_for_versions_seen_working() -> None:
     wide = [views.Score("toy/loss", "loss", False, 40)]
     state = json.loads(json.loads(views.saved_views(wide, "3.17.2", 0)[views.TAG + "leaderboard"])["state"])
     assert state["columnWidths"]["tags.`loss`"] == 320
+    groups = {
+        name.removeprefix(views.TAG): json.loads(json.loads(text)["state"])["groupBy"]
+        for name, text in views.saved_views(scores, "3.17.2", 0, by_row=True).items()
+    }
+    by_row = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "row"}]}
+    assert groups == dict.fromkeys(("leaderboard", "cost", "charts"), None) | {"seeds": by_row, "curves": by_row}
+
+
+def test_prompts_are_words_and_not_markdown() -> None:
+    assert plain("a [red](x) *ball*_1") == r"a \[red\]\(x\) \*ball\*\_1"
+    assert plain("a red ball, 3 of 4") == "a red ball, 3 of 4"
 
 
 def test_links_and_server_command(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import multiprocessing
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from harness.errors import UserError
 from leaderboards import artifacts
+from leaderboards.address import without_login
+from leaderboards.marker import wanted
 from leaderboards.publish import connect, publish
 from tests.leaderboards.runs import M, write_cell, write_suite
 from tests.leaderboards.servers import Server, postgres, postgres_folder
@@ -28,7 +31,12 @@ needs_postgres = pytest.mark.skipif(
 
 
 @pytest.fixture(
-    params=["sqlite", pytest.param("server", marks=pytest.mark.slow), pytest.param("postgres", marks=needs_postgres)]
+    params=[
+        "sqlite",
+        pytest.param("server", marks=pytest.mark.slow),
+        pytest.param("postgres", marks=needs_postgres),
+        pytest.param("postgres behind a server", marks=needs_postgres),
+    ]
 )
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Address of a store that nobody has touched."""
@@ -37,6 +45,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     elif request.param == "server":
         with Server(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path) as server:
             yield server.address
+    elif request.param == "postgres":
+        with postgres() as database:
+            yield database
     else:
         with postgres() as database, Server(database, tmp_path) as server:
             yield server.address
@@ -48,6 +59,12 @@ def make_row(root: Path, row: str, seeds: int = SEEDS, name: str = "quick") -> P
     for seed in range(seeds):
         write_cell(folder, row, {UP: [0.5, 0.6]}, seed=seed)
     return folder
+
+
+def publish_elsewhere(folder: Path, store: str) -> None:
+    """As on a machine of its own: MLflow's own turns, by a file in the folder for temporary ones, do not help."""
+    tempfile.tempdir = str(folder)
+    publish(folder, store)
 
 
 def dump(address: str, name: str = NAME) -> dict[str, Any]:
@@ -81,7 +98,7 @@ def test_eight_publishers_at_once(store: str, tmp_path: Path) -> None:
     folders = [make_row(tmp_path, row) for row in rows]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mlflow.store.tracking.sqlalchemy_store", "leaderboards.publish"])  # once, not 8x
-    processes = [context.Process(target=publish, args=(folder, store)) for folder in folders]
+    processes = [context.Process(target=publish_elsewhere, args=(folder, store)) for folder in folders]
     for process in processes:
         process.start()
     for process in processes:
@@ -173,3 +190,14 @@ def test_a_copied_folder_takes_nothing_away(tmp_path: Path) -> None:
     digest = hashlib.sha256(str(dump(store)).encode()).hexdigest()
     publish(one, store, force=True)
     assert hashlib.sha256(str(dump(store)).encode()).hexdigest() == digest
+
+
+def test_a_password_is_neither_shown_nor_kept(tmp_path: Path) -> None:
+    folder = make_row(tmp_path, "row", 1)
+    with pytest.raises(UserError) as told:
+        publish(folder, "http://me:secret@127.0.0.1:1")
+    assert told.value.problem.startswith("http://127.0.0.1:1: cannot publish: no server answers")
+    assert "secret" not in str(told.value)
+    assert wanted(folder, "postgresql://me:secret@host/db")["tracking_uri"] == "postgresql://host/db"
+    for same in ("sqlite:////a@b:c.db", "http://host:5000/a:b@c", "databricks://profile"):
+        assert without_login(same) == same

@@ -233,11 +233,16 @@ def test_a_name_that_climbs_stays_in_the_folder(tmp_path: Path) -> None:
 
 
 def test_marks_are_one_a_row_whatever_the_order() -> None:
-    labels = [f"row {i:02d}" for i in range(HUES * len(SHAPES))]
+    labels = [f"row {i:02d}" for i in range(len(HUES) * len(SHAPES))]
     found = marks(labels[::-1])
     assert found[labels[3]] == Mark(3)
     assert len({(mark.colour, mark.path(5)) for mark in found.values()}) == 35
-    assert found[labels[0]].colour == found[labels[HUES]].colour
+    assert found[labels[0]].colour == found[labels[len(HUES)]].colour
+    shades = [mark.shade for mark in found.values()]
+    assert len(set(shades)) == 35
+    assert [found[labels[i]].shade for i in (0, 7, 14)] == ["#4477aa", "#98b4d0", "#294766"]
+    css = (Path(marks.__code__.co_filename).parent / "web" / "page.css").read_text()
+    assert re.findall(r"--hue\d: light-dark\((#\w+)", css) == list(HUES)
 
 
 def test_names_keep_a_line_apart_and_their_order() -> None:
