@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -57,6 +58,16 @@ class Bright(Metric):
 
     def score(self, clip: Clip, features: Any) -> Score:
         return Score(float(features.of(LEVEL)[0]), {"frames": 4})
+
+
+class Wordy(Metric):
+    """Words of the prompt."""
+
+    name, range, Config = "ask/wordy", (0.0, 9.0), FamOptions
+
+    def score(self, clip: Clip, features: Any) -> Score:
+        passes.append(clip.id)
+        return Score(float(len((clip.prompt or "").split())))
 
 
 class Best(Metric):
@@ -126,12 +137,12 @@ class Spread(Metric):
 
 @pytest.fixture(autouse=True)
 def _family() -> Iterator[None]:
-    for kind in (Bright, Best, Total, Closed, Spread):
+    for kind in (Bright, Wordy, Best, Total, Closed, Spread):
         registry.register_metric(kind)
     passes.clear()
     Best.closed.clear()
     yield
-    for kind in (Bright, Best, Total, Closed, Spread):
+    for kind in (Bright, Wordy, Best, Total, Closed, Spread):
         registry.metrics._classes.pop(kind.name)
 
 
@@ -181,6 +192,19 @@ def test_a_metric_of_the_set_shares_the_decoding(
     assert rows["whole/spread"][0]["value"] == pytest.approx(np.std(values), abs=0.003)
     assert sorted(passes) == ["fam/level"] * 7 + ["fam/other"] * 8  # one clip is secret to the first
     assert len(opened) == 8
+
+
+def test_why_a_metric_of_the_set_failed_is_said(
+    clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Spread) -> Score:
+        raise UserError("the reference is another's", "give its own")
+
+    monkeypatch.setattr(Spread, "compute", broken)
+    words = ["evaluate", str(clips[0].path.parent), "--metrics", Spread.name, "--runs", str(tmp_path / "runs")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 3, done.output
+    assert f"failed  {Spread.name}: the reference is another's\n" in done.output
 
 
 def test_what_does_not_apply_says_why_and_is_not_decoded(clips: list[Clip], tmp_path: Path) -> None:
@@ -263,6 +287,34 @@ def test_shards_on_the_command_line(clips: list[Clip], tmp_path: Path) -> None:
     assert "--shard" in str(bad.exception)
     assert "no metric" in str(CliRunner().invoke(app, [*words, "--metrics", "fan"]).exception)
     assert '"colour"' in str(CliRunner().invoke(app, [*words, "--set", "colour=red"]).exception)
+
+
+def test_another_prompt_is_another_question(clips: list[Clip], tmp_path: Path) -> None:
+    """Rows hold no prompt: those of a clip that has another one now, or came back with it, are made again."""
+    folder, prompts, out = tmp_path / "few", tmp_path / "prompts.json", tmp_path / "out"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.mp4").write_bytes(clips[number].path.read_bytes())
+
+    def asked(*said: str, metric: str = Wordy.name) -> list[str]:
+        passes.clear()
+        prompts.write_text(json.dumps({f"{number}.mp4": prompt for number, prompt in enumerate(said)}))
+        words = ["evaluate", str(folder), "--metrics", metric, "--out", str(out), "--runs", str(tmp_path / "runs")]
+        done = CliRunner().invoke(app, [*words, "--prompts", str(prompts)])
+        assert done.exit_code == 0, done.output
+        (scores,) = (out / "scores").glob("ask/wordy@*.jsonl")
+        if metric == Wordy.name:
+            assert [row["value"] for row in read_jsonl(scores)] == [len(prompt.split()) for prompt in said]
+        return passes
+
+    assert asked("a cat", "a black dog", "a cat") == ["0.mp4", "1.mp4", "2.mp4"]
+    assert asked("a cat", "a black dog", "a cat") == []
+    assert asked("a cat", "a dog", "a cat") == ["1.mp4"]
+    assert asked("a red cow", "a dog", "a cat") == ["0.mp4", "2.mp4"]  # they had one prompt, and may be judged together
+    away = (folder / "1.mp4").rename(tmp_path / "1.mp4")
+    asked("a red cow", "a dog", "a cat", metric=Bright.name)
+    away.rename(folder / "1.mp4")
+    assert asked("a red cow", "a big old dog", "a cat") == ["1.mp4"]
 
 
 def test_a_summary_of_other_evaluators_is_another_evaluator(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -59,6 +60,8 @@ def evaluate_folder(request: Request) -> int:
         clips, out = _shard(clips, request.shard), out / "shards" / "{}-of-{}".format(*request.shard)
     with lock(out / ".lock"), Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task("scoring", total=len(clips))
+        for folder in (out, *(scores.parent for scores in shards)):
+            _forget(folder, clips)
         write_jsonl(out / "clips.jsonl", [_clip_row(clip) for clip in clips])
         write_json(out / "metrics.json", [asdict(spec) for spec in specs])
         cache = request.runs / ".cache" / "extracts"
@@ -76,6 +79,27 @@ def evaluate_folder(request: Request) -> int:
     _show_notes(clips, specs, rows, console)
     console.print(f"rows    {out}/scores", highlight=False, soft_wrap=True)
     return INCOMPLETE if failed else DONE
+
+
+def _forget(folder: Path, clips: Sequence[Clip]) -> None:
+    """Drop the rows there of clips whose prompt or metadata is another now, or unknown: a row does not say what it was.
+
+    With them go the clips that had the same prompt, which some metrics judge together, and what was said of the set.
+    """
+    before = {row["id"]: row for row in read_jsonl(folder / "clips.jsonl", repair=True)}
+    now = {row["id"]: row for row in json.loads(json.dumps([_clip_row(clip) for clip in clips]))}
+    changed = [key for key in before.keys() & now.keys() if _asked(before[key]) != _asked(now[key])]
+    prompts = {before[key]["prompt"] for key in changed} - {None}
+    sound = {key for key, row in before.items() if row["prompt"] not in prompts}.difference(changed)
+    sound |= set() if changed else {"*"}
+    for file in (folder / "scores").rglob("*.jsonl"):
+        rows = read_jsonl(file, repair=True)
+        if not {row["clip"] for row in rows} <= sound:
+            write_jsonl(file, [row for row in rows if row["clip"] in sound])
+
+
+def _asked(row: Mapping[str, Any]) -> list[Any]:
+    return [row["prompt"], row["meta"]]
 
 
 def _shard(clips: Sequence[Clip], shard: tuple[int, int]) -> list[Clip]:
@@ -209,7 +233,7 @@ def _cell(row: dict[str, Any] | None) -> str:
 def _show_notes(
     clips: Sequence[Clip], specs: Sequence[MetricSpec], rows: dict[str, dict[str, Any]], console: Console
 ) -> None:
-    """Each failure once, by clip; each reason for not being applicable once, by metric."""
+    """Each failure once, by clip, or by metric if it is of the whole set; each reason for not being applicable once."""
     for clip in clips:
         errors = {rows[spec.id][clip.id]["error"] for spec in specs if clip.id in rows[spec.id]} - {""}
         for error in sorted(errors):
@@ -217,6 +241,9 @@ def _show_notes(
             console.print(error, highlight=False, soft_wrap=True, markup=False)
     for spec in specs:
         whole = rows[spec.id].get("*")
+        if whole and whole["error"]:
+            console.print(f"[red]failed[/]  {spec.name}: ", end="", highlight=False)
+            console.print(whole["error"], highlight=False, soft_wrap=True, markup=False)
         if whole and whole["note"] and whole["value"] is not None:
             console.print(f"{spec.name}: {whole['note']}", highlight=False, soft_wrap=True, markup=False)
         empty = [row for row in rows[spec.id].values() if row["value"] is None and not row["error"]]
