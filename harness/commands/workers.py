@@ -11,15 +11,19 @@ from harness.commands import DONE
 
 
 def list_workers() -> int:
-    """A row for every environment and its extras."""
+    """A row for every environment and its extras; then where those are that have been built."""
     from metrics.workers.known import known
 
-    table = Table("environment", "status", "python", "what it is", box=None, header_style="bold", pad_edge=False)
+    table = Table("environment", "status", "what it is", box=None, header_style="bold", pad_edge=False)
     for name, environment in known().items():
-        table.add_row(name, environment.status(), str(environment.python), environment.description.about)
+        table.add_row(name, environment.status(), environment.description.about)
         for extra, layer in environment.description.extras.items():
-            table.add_row(f"{name} {extra}", environment.status(extra), "", layer.about)
-    Console().print(table)
+            table.add_row(f"{name} {extra}", environment.status(extra), layer.about)
+    console = Console()
+    console.print(table)
+    for environment in known().values():
+        if environment.status() != "missing":
+            console.print(f"{environment.name}: {environment.python}", highlight=False, markup=False, soft_wrap=True)
     return DONE
 
 

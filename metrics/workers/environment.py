@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +22,9 @@ from harness.errors import UserError, did_you_mean
 from metrics.workers.description import content, read
 from metrics.workers.sources import export
 
-SHOWN = 15  # last lines of the log in an error
+ERROR = re.compile(r"(error|fatal): |\s*×")  # how git's and uv's begin
+ORNAMENTS = str.maketrans(dict.fromkeys("×├╰─▶│", " "))
+LONGEST = 400  # characters of a tool's words in an error
 Say = Callable[[str], None]
 
 
@@ -89,25 +93,27 @@ class Environment:
         """Build what is not there yet; a second builder waits for the first.
 
         Raises:
-            UserError: uv or space is missing, or a step failed; with the end of the log.
+            UserError: uv, git or space is missing, or a step failed; with what it said.
         """
         for extra in extras:
             if extra not in self.description.extras:
                 raise UserError(f'{self.name} has no extra "{extra}"', did_you_mean(extra, self.description.extras))
-        uv = find_uv()
-        with self._alone(say):
-            if self.status() != "ready":
-                self._check_space()
-                shutil.rmtree(self.folder, ignore_errors=True)
-                self.log.unlink(missing_ok=True)
-                self._build_base(uv, say)
-            if os.environ.get(self.override):
-                return
-            for extra in extras:
-                if self.status(extra) != "ready":
-                    layer = self.description.extras[extra]
-                    flags = ("--reinstall", *layer.flags)  # an interrupted installation looks complete to uv
-                    self._layer(uv, extra, layer.requirements, layer.smoke, flags, say)
+        try:
+            uv = find_uv()
+            with self._alone(say):
+                if self.status() != "ready":
+                    self._check_space()
+                    shutil.rmtree(self.folder, ignore_errors=True)
+                    self.log.unlink(missing_ok=True)
+                    self._build_base(uv, say)
+                if not os.environ.get(self.override):
+                    self._build_extras(uv, extras, say)
+        except OSError as error:
+            space = "free some space, or set MUTOSCOPE_CACHE to a folder that can be written"
+            raise UserError(
+                f"building {self.name} failed: {error.filename or self.root}: {error.strerror}",
+                "install git" if error.filename == "git" else space,
+            ) from error
 
     def remove(self) -> int:
         """Delete every environment of this name, also of earlier requirements; how many there were."""
@@ -130,6 +136,13 @@ class Environment:
         self._run([*uv, "venv", "--no-project", "--python", self.description.python, str(self.folder / "env")], say)
         self._layer(uv, "", self.description.requirements, self.description.smoke, (), say)
 
+    def _build_extras(self, uv: Sequence[str], extras: Sequence[str], say: Say) -> None:
+        for extra in extras:
+            if self.status(extra) != "ready":
+                layer = self.description.extras[extra]
+                flags = ("--reinstall", *layer.flags)  # an interrupted installation looks complete to uv
+                self._layer(uv, extra, layer.requirements, layer.smoke, flags, say)
+
     def _layer(self, uv: Sequence[str], layer: str, pins: str, smoke: str, flags: Sequence[str], say: Say) -> None:
         """Install, try, and only then mark as ready."""
         install = [*uv, "pip", "install", "--python", str(self.python), "-r", str(self.file.parent / pins), *flags]
@@ -151,6 +164,7 @@ class Environment:
         say("$ " + " ".join(words))
         variables = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONPATH")}
         variables |= self.description.variables
+        said: list[str] = []
         with open(self.log, "a", encoding="utf-8") as log:
             log.write("$ " + " ".join(words) + "\n")
             process = subprocess.Popen(
@@ -168,6 +182,7 @@ class Environment:
                 for line in process.stdout:
                     log.write(line)
                     log.flush()
+                    said.append(line)
                     say(line.rstrip())
                 code = process.wait()
             finally:
@@ -175,8 +190,9 @@ class Environment:
                     process.kill()
                     process.wait()
         if code:
-            end = "".join(f"\n  | {line}" for line in self.log.read_text(encoding="utf-8").splitlines()[-SHOWN:])
-            raise UserError(f"building {self.name} failed with exit code {code}:{end}", f"the whole log: {self.log}")
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed with exit code {code}"
+            words = ": ".join(filter(None, (f"building {self.name} {how}", last_words(said))))
+            raise UserError(words, f"the whole log: {self.log}")
 
     @contextmanager
     def _alone(self, say: Say) -> Iterator[None]:
@@ -219,6 +235,16 @@ class Environment:
         identity = [self.description.python, *self.description.overrides, *self.description.build]
         identity += [f"{name} {source.model_dump_json()}" for name, source in sorted(self.description.sources.items())]
         return hashlib.sha256(json.dumps(identity).encode() + requirements).hexdigest()
+
+
+def last_words(said: Sequence[str]) -> str:
+    """What a step that failed has printed, in one line: all from its first error on, of a traceback the last line."""
+    lines = [line.rstrip() for line in said if line.strip()]
+    starts = [number for number, line in enumerate(lines) if ERROR.match(line)]
+    traceback = any(line.startswith("Traceback (most") for line in lines)
+    first = starts[0] if starts and not traceback else -1
+    words = re.sub(r":? cause:", ":", " ".join(" ".join(lines[first:]).translate(ORNAMENTS).split()))
+    return words if len(words) <= LONGEST else f"{words[: LONGEST * 3 // 4]} ... {words[-LONGEST // 4 :]}"
 
 
 def find_uv() -> list[str]:

@@ -58,6 +58,8 @@ def test_from_missing_to_ready_and_back(tmp_path: Path, capsys: pytest.CaptureFi
     (folder,) = (path for path in (tmp_path / "cache" / "workers").iterdir() if path.is_dir())
     assert said[-1] == f"toy + more is ready in {folder}"
     assert list(findings()) == [(True, "worker toy: ready"), (True, "worker toy more: ready")]
+    assert list_workers() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"toy: {folder / 'env' / 'bin' / 'python'}"
 
     (folder / "ready.json").unlink()
     assert next(findings()) == (False, "worker toy: broken (mutoscope workers build toy)")

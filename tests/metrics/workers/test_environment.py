@@ -117,7 +117,7 @@ def test_two_builders_do_not_collide(home: Path) -> None:
     assert any("waiting for another build" in line for words in said for line in words)
 
 
-def test_a_failed_build_shows_the_end_of_its_log(home: Path) -> None:
+def test_a_failed_build_says_why_and_where_its_log_is(home: Path) -> None:
     env = toy(home, "no-such-package-anywhere==1\n")
     with pytest.raises(UserError, match="building toy failed with exit code") as caught:
         env.build(say=quiet)
