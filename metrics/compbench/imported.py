@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,11 +84,11 @@ def read_table(path: Path) -> Imported:
     dynamic-attribute reply without a score with the number of the reply before it.
 
     Raises:
-        UserError: not such a table.
+        UserError: not such a table, or a clip comes twice.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, restval="")
             columns, lines = tuple(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
@@ -99,6 +100,9 @@ def read_table(path: Path) -> Imported:
     category, kind = found[0], KINDS[found[0]]
     last = lines.pop() if lines and lines[-1][columns[0]] == LAST else None
     rows = tuple(_row(kind, line) for line in lines)
+    twice = [clip for clip, count in Counter(row["clip"] for row in rows).items() if count > 1]
+    if twice:
+        raise UserError(f"{path}: clip {twice[0]} comes more than once", "each counts once: remove the others")
     return Imported(category, rows, _notes(rows, last[columns[1]] if last else ""))
 
 
@@ -117,6 +121,10 @@ def _notes(rows: tuple[ScoreRow, ...], stated: str) -> tuple[str, ...]:
     notes = [f"{len(rows) - len(values)} of {len(rows)} rows cannot be read"] if len(values) < len(rows) else []
     if stated and values:
         mean = math.fsum(values) / len(values)
-        if abs(mean - float(stated)) > AGREES:
-            notes.append(f"the file's mean is {float(stated):.6f}, its rows give {mean:.6f}")
+        try:
+            agrees, said = abs(mean - float(stated)) <= AGREES, f"{float(stated):.6f}"
+        except ValueError:
+            agrees, said = False, repr(stated)
+        if not agrees:
+            notes.append(f"the file's mean is {said}, its rows give {mean:.6f}")
     return tuple(notes)

@@ -16,7 +16,6 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -34,14 +33,11 @@ def start(arguments: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any
 
     A request has a path and the `entry` of the official prompt file.
     """
-    if arguments["device"] == "cpu" or not torch.cuda.is_available():
-        raise RuntimeError("the official motion scripts run on a CUDA device only")
-    if ":" in arguments["device"]:
-        torch.cuda.set_device(arguments["device"])
     torch.set_num_threads(arguments["threads"])
     torch.load = functools.partial(torch.load, weights_only=True)
     weights = Path(arguments["weights"])
     seg, trackers = scripts()
+    device = place(arguments["device"], trackers)
     for name in [name for name in sys.modules if name.endswith(OPERATORS)]:  # it can be imported under two names
         plain_operators(sys.modules[name])
     seg.load_model = functools.cache(seg.load_model)
@@ -62,7 +58,7 @@ def start(arguments: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any
             (inside / "video").mkdir()
             (inside / "video" / f"{NAME}.mp4").symlink_to(request["path"])
             (inside / "prompts.json").write_text(json.dumps([request["entry"]]), encoding="utf-8")
-            seg.foreground_background_mask(segment_words(weights, seg, inside, frames, fps))
+            seg.foreground_background_mask(segment_words(weights, inside, frames, fps, device))
             seg.plt.close("all")
             places = [
                 f"--read-prompt-file={inside / 'prompts.json'}",
@@ -82,6 +78,27 @@ def scripts() -> tuple[Any, dict[str, Any]]:
     replace_options()
     trackers = {name: importlib.import_module(f"eval_motion_binding_{name}") for name in TABLES}
     return importlib.import_module("motion_binding_seg"), trackers
+
+
+def place(device: str, trackers: dict[str, Any]) -> str:
+    """Where the networks go: cuda or cpu. The tracking scripts know the current CUDA device only; on a CPU what goes to
+    it stays where it is."""
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        torch.Tensor.cuda = torch.nn.Module.cuda = stay  # type: ignore[method-assign,assignment]
+        for module in trackers.values():
+            module.to_device = functools.partial(on_the_cpu, module.to_device)
+        return "cpu"
+    if ":" in device:
+        torch.cuda.set_device(device)
+    return "cuda"
+
+
+def stay(self: Any) -> Any:
+    return self
+
+
+def on_the_cpu(move: Callable[[Any, str], Any], data: Any, _: str) -> Any:
+    return move(data, "cpu")
 
 
 def replace_options() -> None:
@@ -107,13 +124,13 @@ def plain_operators(module: Any) -> None:
         )
 
 
-def segment_words(weights: Path, seg: ModuleType, inside: Path, frames: int, fps: int) -> Namespace:
+def segment_words(weights: Path, inside: Path, frames: int, fps: int, device: str) -> Namespace:
     """The script's defaults. It declares the last two as text and divides them: its own command line cannot run."""
     config = Path(sys.modules["groundingdino"].__path__[0]) / "config" / "GroundingDINO_SwinT_OGC.py"
     return Namespace(
         config=str(config), grounded_checkpoint=str(weights / "groundingdino_swint_ogc.pth"), sam_version="vit_h",
         sam_checkpoint=str(weights / "sam_vit_h_4b8939.pth"), sam_hq_checkpoint=None, use_sam_hq=False,
-        output_dir=str(inside / "masks"), box_threshold=0.3, text_threshold=0.25, device="cuda",
+        output_dir=str(inside / "masks"), box_threshold=0.3, text_threshold=0.25, device=device,
         read_prompt_file=str(inside / "prompts.json"), video_folder=str(inside / "video"), t2v_model="model",
         total_frame=frames, fps=fps,
     )  # fmt: skip

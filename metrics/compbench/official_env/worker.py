@@ -65,12 +65,24 @@ def start(arguments: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any
 def place(device: str) -> dict[str, Any]:
     """Where LLaVA goes. The scripts call `.cuda()` on their inputs: the current device, or none at all."""
     if device == "cpu":
+        need_half()
         torch.Tensor.cuda = lambda self, *words, **options: self  # type: ignore[method-assign]
         return {"device": "cpu"}
     if ":" in device:
         torch.cuda.set_device(device)
         return {"device_map": {"": device}}
     return {}  # as the scripts have it: over all GPUs
+
+
+def need_half() -> None:
+    """The official loader knows half precision only, which the pinned torch cannot convolve on a CPU."""
+    point = torch.zeros(1, 1, 1, 1, dtype=torch.float16)
+    try:
+        torch.nn.functional.conv2d(point, point)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"LLaVA is loaded in half precision: torch {torch.__version__} needs a GPU for it"
+        ) from error
 
 
 def count(path: str) -> int:
