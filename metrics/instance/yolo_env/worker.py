@@ -67,13 +67,16 @@ def once(build: Callable[..., Any], built: list[Any], *words: Any, **options: An
 
 
 def arrange(weights: Path) -> Any:
-    """The official module, with what it names relative to the repository and to a hub where it looks for it."""
+    """The official module, with what it names relative to the repository and to a hub where it looks for it; a process
+    that follows a failed one finds the links there."""
+    importlib.import_module("mmcv._ext")  # before decord, whose C++ symbols would take the place of its own
     spec = find_spec("vbench2")
     assert spec is not None
     assert spec.origin is not None
-    Path("vbench2").symlink_to(Path(spec.origin).parent)
-    Path(TEXTS).parent.mkdir()
-    Path(TEXTS).symlink_to(weights / TEXTS)
+    for link, target in (("vbench2", Path(spec.origin).parent), (TEXTS, weights / TEXTS)):
+        Path(link).parent.mkdir(exist_ok=True)
+        Path(link).unlink(missing_ok=True)
+        Path(link).symlink_to(target)
     load = torch.load
     torch.load = lambda *words, **options: load(*words, **{**options, "weights_only": True})
     version, mmcv.__version__ = mmcv.__version__, GATE

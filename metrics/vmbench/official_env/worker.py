@@ -28,7 +28,15 @@ import torch
 
 PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "scipy", "opencv-python", "decord")
 RESULTS = "results.json"
+SHORT = 6  # frames; from here on a joint that is seen once is left out (pose_utils.py, analyze_joint_angles)
 FOLDERS = ("Grounded-Segment-Anything", "Grounded-SAM-2", "co-tracker", "mmpose", "VideoMAEv2", "bench_utils")
+# What an array is pickled with: published checkpoints hold the joints' colours and weights so.
+ARRAYS: tuple[Any, ...] = (
+    np.zeros(0).__reduce__()[0],
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("f4", "u1")),
+)
 DETECTED = ("--box_threshold", "0.25", "--text_threshold", "0.20")
 DETECTOR, POSE = "rtmdet_m_8xb32-100e_coco-obj365-person-235e8209.pth", (
     "rtmpose-m_simcc-body7_pt-body7_420e-256x192-e48f03d0_20230504.pth"
@@ -41,7 +49,7 @@ def start(arguments: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any
     A request has a path, a prompt, the subject_noun, and for mss the clip's perceptible_amplitude_score.
     """
     torch.set_num_threads(arguments["threads"])
-    torch.serialization.add_safe_globals([argparse.Namespace])  # in training checkpoints, beside the values
+    torch.serialization.add_safe_globals([argparse.Namespace, *ARRAYS])  # in training checkpoints, beside the values
     torch.load = functools.partial(torch.load, weights_only=True)
     device = arguments["device"] if arguments["device"] != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     root = repository()
@@ -52,6 +60,7 @@ def start(arguments: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         frames = count(request["path"])
         clip = Path("clip").with_suffix(Path(request["path"]).suffix).absolute()
+        clip.unlink(missing_ok=True)  # of a process that died
         clip.symlink_to(request["path"])  # the scripts take names with spaces or brackets apart
         given = {key: value for key, value in request.items() if key != "path"}
         before = {**given, "index": "0001", "filepath": str(clip)}
@@ -60,6 +69,10 @@ def start(arguments: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any
             reseed(arguments["seed"])
             run(program, words)
             (entry,) = json.loads(Path(RESULTS).read_text(encoding="utf-8"))
+        except ValueError as error:
+            if arguments["metric"] == "ois" and frames < SHORT:
+                raise ValueError(f"frames: {frames}; below {SHORT} OIS fails on a joint that is seen once") from error
+            raise
         finally:
             clip.unlink()
         return {"entry": {key: value for key, value in entry.items() if key not in before}, "frames": frames}
@@ -76,10 +89,10 @@ def repository() -> Path:
 
 
 def arrange(root: Path, weights: Path) -> None:
-    """The scripts look for everything in the working directory."""
-    for name in FOLDERS:
-        Path(name).symlink_to(root / name)
-    Path(".cache").symlink_to(weights)
+    """The scripts look for everything in the working directory; a process that follows a failed one finds it there."""
+    for link, target in (*((name, root / name) for name in FOLDERS), (".cache", weights)):
+        Path(link).unlink(missing_ok=True)
+        Path(link).symlink_to(target)
     for name in ("Grounded-Segment-Anything", "Grounded-Segment-Anything/GroundingDINO",
                  "Grounded-Segment-Anything/segment_anything", "co-tracker"):  # fmt: skip
         sys.path.append(str(Path(name).absolute()))
@@ -134,6 +147,7 @@ def tcs(device: str) -> tuple[str, list[str]]:
 
 
 def ois(device: str) -> tuple[str, list[str]]:
+    del torch.optim.Adafactor  # transformers has one too, and mmengine refuses to register the name twice
     detection: Any = importlib.import_module("mmdet.apis")
     pose: Any = importlib.import_module("mmpose.apis")
     detection.init_detector, pose.init_model = once(detection.init_detector), once(pose.init_model)

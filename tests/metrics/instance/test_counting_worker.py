@@ -1,7 +1,7 @@
 """The counting worker around a stand-in of the official module: the same functions, called in the same order.
 
-Written from reading instance_preservation.py of vbench2 0.1.1; the stand-in "detects" as many boxes as a frame's number
-plus the label's length modulo two.
+For the worker's own steps; what the true module says is recorded (`transcript_counting.json`). The stand-in "detects"
+as many boxes as a frame's number plus the label's length modulo two, and dies of an empty clip.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def compute_instance_preservation(file, device, submodules):
     _, (entry,) = load_dimension_info(file, dimension="instance_preservation", lang="en")
     labels, total = entry["auxiliary_info"].split("and"), 0.0
     video, = entry["video_list"]
-    frames = int(Path(video).read_text())
+    frames = int(Path(video).read_text() or os._exit(1))
     for frame in range(frames):
         image = os.path.join(os.path.dirname(video), "division_used.png")
         Path(image).write_text(str(frame))
@@ -56,13 +56,15 @@ def compute_instance_preservation(file, device, submodules):
 def program(tmp_path: Path) -> Program:
     source, private = tmp_path / "source", tmp_path / "private"
     (source / "vbench2").mkdir(parents=True)
+    (source / "mmcv").mkdir()
     private.mkdir()
     for name, text in {
         "torch.py": TORCH,
-        "mmcv.py": "__version__ = '2.2.0'",
+        "mmcv/__init__.py": "__version__ = '2.2.0'",
+        "mmcv/_ext.py": "",
         "mmdet.py": "import mmcv; assert mmcv.__version__ == '2.0.1'",
         "mmyolo.py": "import mmcv; assert mmcv.__version__ == '2.0.1'",
-        "vbench2/__init__.py": "import mmcv; assert mmcv.__version__ == '2.2.0'",
+        "vbench2/__init__.py": "import mmcv, sys; assert mmcv.__version__ == '2.2.0' and 'mmcv._ext' in sys.modules",
         "vbench2/instance_preservation.py": OFFICIAL,
     }.items():
         (source / name).write_text(text)
@@ -90,5 +92,10 @@ def test_counts_come_by_frame_and_label_and_give_the_official_value(program: Pro
             worker.ask({"path": str(clip), "targets": "2.goat"})
         assert sorted(path.name for path in (tmp_path / "private").iterdir()) == ["openai", "vbench2"]
         assert [path.name for path in tmp_path.glob("*.png")] == []
+        clip.write_text("")
+        with pytest.raises(WorkerError, match="exit code 1"):
+            worker.ask({"path": str(clip), "targets": "2.goat"})
+        clip.write_text("1")
+        assert worker.ask({"path": str(clip), "targets": "2.goat"})["counts"] == [[0]]  # a new process, the old links
     finally:
         worker.close()

@@ -1,7 +1,7 @@
 """The two official instance judges: what they are asked, and what their answers say.
 
-The master's answers are recorded from the official code on a tiny judge of the real classes (`record.py`). Those of
-vbench2 0.1.1 are written from reading its instance_preservation.py: its mmcv has to be compiled.
+Both are recorded from the official code: the master's on a tiny judge of the real classes (`record.py`), those of
+vbench2 0.1.1 on a seeded detector of the real configuration (`record_counting.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from metrics.workers.judge import JudgeOptions
 from metrics.workers.known import known
 
 TRANSCRIPT = json.loads(Path(__file__).with_name("transcript.json").read_text())
+COUNTED = json.loads(Path(__file__).with_name("transcript_counting.json").read_text())
 NAMES = ("instance_preservation@vbench2-master", "instance_preservation@vbench2-0.1.1")
 
 
@@ -138,6 +139,25 @@ def test_without_ffmpeg_it_is_unavailable(weights: Path, monkeypatch: pytest.Mon
 
 
 # ---- counting ----------------------------------------------------------------------------------------------------
+
+
+def test_recorded_counts_are_scored_as_upstream_scores_them() -> None:
+    """Of frames with 3 cats and a dog, and with none of either; and of a grey one."""
+    counting = InstancePreservationCounting(JudgeOptions())
+    assert [(said["targets"], said["counts"], said["official"]) for said in COUNTED["answers"]] == [
+        ("1.cat and 1.white dog", [[3, 1], [0, 0]], 0.25),  # too many, right; too few, too few
+        ("3.cat", [[3], [0]], 0.5),  # right; none
+        ("1.cat", [[0]], 0.0),
+    ]
+    scores = [counting.read(said) for said in COUNTED["answers"]]
+    assert [score.value for score in scores] == [said["official"] for said in COUNTED["answers"]]
+    assert scores[0].parts == {"frames": 2, "mean_cat": 1.5, "mean_white_dog": 0.5}
+
+
+def test_the_recorded_versions_are_the_pinned_ones() -> None:
+    folder = InstancePreservationCounting.where().file.parent
+    pins = {line for name in ("requirements.txt", "ops.txt") for line in (folder / name).read_text().splitlines()}
+    assert {name for name, version in COUNTED["versions"].items() if f"{name}=={version}" not in pins} == {"python"}
 
 
 def test_counts_are_scored_by_frame() -> None:
