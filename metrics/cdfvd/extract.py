@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class Sampling:
 
 class WindowExtractor(Extractor):
     """One feature `[D]` float32 of a window of frames; empty where the clip has fewer."""
+
+    size: ClassVar[int]  # D
 
     def __init__(self, weights: Path, sampling: Sampling, device: str) -> None:
         self.weights, self.sampling, self._device = weights, sampling, device
@@ -90,7 +92,7 @@ class WindowExtractor(Extractor):
 class VideoMAEFeatures(WindowExtractor):
     """VideoMAE-v2 ViT-g, fine-tuned on Something-Something v2: 1408 dimensions."""
 
-    name = "cdfvd-videomae"
+    name, size = "cdfvd-videomae", 1408
 
     def load(self) -> torch.nn.Module:
         from metrics.cdfvd.networks import videomae
@@ -104,7 +106,7 @@ class VideoMAEFeatures(WindowExtractor):
 class I3DFeatures(WindowExtractor):
     """I3D's logits on Kinetics-400: 400 dimensions."""
 
-    name = "cdfvd-i3d"
+    name, size = "cdfvd-i3d", 400
 
     def load(self) -> torch.nn.Module:
         from metrics.cdfvd.networks import i3d
@@ -118,7 +120,7 @@ class I3DFeatures(WindowExtractor):
 class SmallFeatures(WindowExtractor):
     """The encoder trained on the embedded world: 256 dimensions."""
 
-    name = "cdfvd-small"
+    name, size = "cdfvd-small", 256
 
     def load(self) -> torch.nn.Module:
         from metrics.cdfvd.networks import small

@@ -37,7 +37,8 @@ class Gaussian:
         Raises:
             UserError: there are none, or some are not finite.
         """
-        rows = np.asarray(features, np.float32)
+        with np.errstate(over="ignore"):  # what is too large for float32 is refused below
+            rows = np.asarray(features, np.float32)
         if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
             raise UserError(
                 f"features {rows.shape} are empty, not finite or not one row a clip", "give finite features [N, D]"
@@ -52,11 +53,16 @@ class Gaussian:
     def of_statistics(cls, mean: ArrayLike, covariance: ArrayLike, count: int) -> Gaussian:
         """Of a mean `[D]` and a population covariance `[D, D]`; raises UserError when they cannot be that."""
         mu, sigma = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
-        if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)) or count < 1:
-            raise UserError(f"a mean {mu.shape} does not go with a covariance {sigma.shape} of {count} clips", "check")
+        if mu.ndim != 1 or not mu.size or sigma.shape != (len(mu), len(mu)) or count < 1:
+            raise UserError(
+                f"a mean {mu.shape} does not go with a covariance {sigma.shape} of {count} clips",
+                "a mean is [D], a covariance [D, D], and there is at least one clip",
+            )
         scale = float(np.abs(sigma).max(initial=0.0))
         if not (np.isfinite(mu).all() and np.isfinite(sigma).all()) or np.abs(sigma - sigma.T).max() > 1e-6 * scale:
             raise UserError("a covariance is not finite, or not symmetric", "make the statistics anew")
+        if sigma.diagonal().min() < -1e-6 * scale:
+            raise UserError(f"a variance is negative: {sigma.diagonal().min():.4g}", "make the statistics anew")
         return cls(mu, count, _given=(sigma + sigma.T) / 2)
 
     @property

@@ -14,6 +14,7 @@ from harness.api import Clip, Extractor, Features, Metric, Options, Score, UserE
 from metrics.cdfvd.statistics import FeatureSet
 
 if TYPE_CHECKING:
+    from metrics.cdfvd.extract import WindowExtractor
     from metrics.cdfvd.statistics import Reference
 
 FEWEST = 4  # clips for an interval
@@ -35,7 +36,8 @@ class FrechetMetric(Metric):
     """Frechet distance between the features of all clips and those of the reference. Lower is better.
 
     Parts: clips, reference_clips, and from four clips on se, low and high: standard error and 95 % interval over
-    clips, the reference as given (`bootstrap`). Clips with fewer frames than a window are left out and counted.
+    clips, the reference as given (`bootstrap`). Clips with fewer frames than a window are left out and counted. Not
+    applicable to a single clip.
     """
 
     level = "set"
@@ -54,11 +56,11 @@ class FrechetMetric(Metric):
         """Where the reference lies. Raises UserError when none is given or it is missing."""
 
     @abstractmethod
-    def make_extractor(self) -> Extractor:
+    def make_extractor(self) -> WindowExtractor:
         """What turns a clip into a feature."""
 
     @cached_property
-    def extractor(self) -> Extractor:
+    def extractor(self) -> WindowExtractor:
         return self.make_extractor()
 
     def extractors(self) -> Sequence[Extractor]:
@@ -83,6 +85,8 @@ class FrechetMetric(Metric):
         clips = len(self.taken)
         if not clips:
             raise UserError(f"no clip is long enough: {self.taken.short} have fewer frames", "make longer clips")
+        if clips == 1:
+            return Score(None, note="a single clip has no covariance")
         known = reference.load(self.reference_path(self.config), self.extractor)
         array = self.taken.array()
         value = distance(Gaussian.of_features(array), known.gaussian)

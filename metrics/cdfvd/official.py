@@ -10,6 +10,7 @@ from pydantic import Field
 from harness.api import UserError, register_metric
 from metrics.cdfvd.extract import I3DFeatures, Sampling, VideoMAEFeatures, WindowExtractor
 from metrics.cdfvd.metric import FrechetMetric, FrechetOptions
+from metrics.cdfvd.reference import check as check_reference
 from metrics.cdfvd.reference import reference_files
 from metrics.cdfvd.table import PUBLISHED, network_file, statistics_file
 
@@ -53,7 +54,10 @@ class CDFVD(FrechetMetric):
     def weights(cls, config: OfficialOptions) -> tuple[Path, ...]:
         check(config)
         network = network_file(config.model, config.weights, config.unofficial_weights)
-        return (network, *reference_files(cls.reference_path(config)))
+        path = cls.reference_path(config)
+        files = reference_files(path)
+        check_reference(path, extractor_of(config))
+        return (network, *files)
 
     @classmethod
     def warning(cls, config: OfficialOptions) -> str:

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.api import Clip, Extractor, UserError
+from harness.api import Clip, UserError
 from harness.cache import cache_folder
 from harness.features import FeatureStore, extract_key, sha256_file
+from metrics.cdfvd.extract import WindowExtractor
 from metrics.cdfvd.frechet import Gaussian
 from metrics.cdfvd.statistics import FeatureSet, Reference, read, write
 
@@ -39,26 +40,42 @@ def reference_files(reference: Path) -> tuple[Path, ...]:
     return (reference,)
 
 
-def load(reference: Path, extractor: Extractor, cache: Path | None = None, report: Report | None = None) -> Reference:
+def check(reference: Path, extractor: WindowExtractor) -> None:
+    """Before any clip is looked at: raises UserError when a file does not go with what clips will be turned into."""
+    if not reference.is_dir():
+        load(reference, extractor)
+
+
+def load(
+    reference: Path, extractor: WindowExtractor, cache: Path | None = None, report: Report | None = None
+) -> Reference:
     """The reference in a file, or of a folder of clips: from the cache, or computed and put there.
 
     Raises:
-        UserError: it cannot be read, was made with another network or sampling, or holds no clip that is long enough.
+        UserError: it cannot be read, was made with another network or sampling, or holds less than two clips that
+            are long enough.
     """
     if reference.is_dir():
         path = computed(clip_files(reference), extractor, cache or cache_folder() / "cdfvd", report)
     else:
         path = reference
     found = read(path)
-    if found.made_with not in ("", extract_key(extractor)):
+    if found.made_with and found.made_with != extract_key(extractor):
         raise UserError(
-            f"{path}: made with {found.made_with}, the clips' features are {extract_key(extractor)}",
+            f"{reference}: made with {found.made_with}, the clips' features are {extract_key(extractor)}",
             "make the statistics anew with the same model, weights, resolution, sequence length and start",
         )
+    if found.gaussian.size != extractor.size:
+        raise UserError(
+            f"{reference}: features of {found.gaussian.size} and of {extractor.size} dimensions cannot be compared",
+            "give statistics of the same network",
+        )
+    if found.gaussian.count < 2:
+        raise UserError(f"{reference}: a single clip has no covariance", "give a reference of at least two clips")
     return found
 
 
-def computed(files: tuple[Path, ...], extractor: Extractor, cache: Path, report: Report | None = None) -> Path:
+def computed(files: tuple[Path, ...], extractor: WindowExtractor, cache: Path, report: Report | None = None) -> Path:
     """The file of these clips' features; what of it is there from an interrupted run is not computed again."""
     digests = [sha256_file(path) for path in files]
     key = extract_key(extractor)

@@ -10,7 +10,7 @@ from pydantic import Field
 from harness.api import register_metric
 from metrics.cdfvd.extract import Sampling, SmallFeatures
 from metrics.cdfvd.metric import FrechetMetric, FrechetOptions
-from metrics.cdfvd.reference import reference_files
+from metrics.cdfvd.reference import check, reference_files
 
 WEIGHTS = Path(__file__).parent / "weights" / "encoder.safetensors"
 REFERENCE = Path(__file__).parent / "weights" / "reference.npz"
@@ -42,7 +42,11 @@ class CDFVDShapes(FrechetMetric):
 
     @classmethod
     def weights(cls, config: ShapesOptions) -> tuple[Path, ...]:
-        return (WEIGHTS, *reference_files(cls.reference_path(config)))
+        path = cls.reference_path(config)
+        files = reference_files(path)
+        if config.reference:
+            check(path, extractor_of(config))
+        return (WEIGHTS, *files)
 
     @classmethod
     def reference_path(cls, config: ShapesOptions) -> Path:

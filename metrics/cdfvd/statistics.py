@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from harness.errors import UserError
 from metrics.cdfvd.frechet import Gaussian
 
-ARRAYS = {  # all that a pickle of FeatureStats names; older numpy wrote numpy.core
-    (f"{module}.multiarray", name) for module in ("numpy.core", "numpy._core") for name in ("_reconstruct", "scalar")
-} | {("numpy", "ndarray"), ("numpy", "dtype")}
+ARRAYS = {  # all that a pickle of FeatureStats names; older numpy wrote numpy.core, protocol 5 buffers
+    f"{module}.{name}"
+    for module in ("numpy.core", "numpy._core")
+    for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")
+} | {"numpy.ndarray", "numpy.dtype"}
 
 
 class FeatureSet:
@@ -79,9 +81,13 @@ def read(path: Path) -> Reference:
         raise UserError(f"{path}: no such file", "give a folder of clips, or statistics as .npz or .pkl")
     try:
         if path.suffix == ".pkl":
-            return Reference(of_sums(_unpickled(path)))
+            return Reference(of_state(_unpickled(path)))
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no archive of arrays")
         with np.load(path, allow_pickle=False) as found:
             return _from_arrays(dict(found))
+    except UserError as error:
+        raise UserError(f"{path}: {error.problem}", error.remedy) from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path}: not statistics of clips: {type(error).__name__}: {error}",
@@ -89,11 +95,18 @@ def read(path: Path) -> Reference:
         ) from error
 
 
-def of_sums(state: Mapping[str, Any]) -> Gaussian:
-    """From the sums of an official FeatureStats (metric_utils.py, get_mean_cov)."""
+def of_state(state: Mapping[str, Any]) -> Gaussian:
+    """From an official FeatureStats (metric_utils.py): its features if it captured all, else its sums (get_mean_cov).
+
+    Without `capture_mean_cov` its sums are zeros, whatever it has seen.
+    """
     count = int(state["num_items"])
     if state.get("raw_mean") is None or count < 1:
         raise ValueError("no clips were counted in it")
+    if state.get("capture_all"):
+        return Gaussian.of_features(np.concatenate(state["all_features"]))
+    if not state.get("capture_mean_cov", True):
+        raise ValueError("it captured neither features nor their mean and covariance")
     mean = np.asarray(state["raw_mean"], np.float64) / count
     return Gaussian.of_statistics(mean, np.asarray(state["raw_cov"]) / count - np.outer(mean, mean), count)
 
@@ -113,7 +126,7 @@ def _from_arrays(found: Mapping[str, NDArray[Any]]) -> Reference:
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ARRAYS:
+        if f"{module}.{name}" not in ARRAYS:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is never run")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 

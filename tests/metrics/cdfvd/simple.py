@@ -22,7 +22,7 @@ LENGTH = 6
 class Coarse(WindowExtractor):
     """The window's mean picture at 2 x 2 pixels and what its frames differ by on average: 12 + 1 numbers."""
 
-    name = "test-coarse"
+    name, size = "test-coarse", 13
 
     def load(self) -> nn.Module:
         return nn.Identity()

@@ -17,6 +17,7 @@ from metrics.cdfvd.frechet import Gaussian, distance
 from metrics.cdfvd.metric import FrechetOptions
 from metrics.cdfvd.official import CDFVD, OfficialOptions
 from metrics.cdfvd.sampling import window
+from metrics.cdfvd.shapes import CDFVDShapes, ShapesOptions
 from metrics.cdfvd.statistics import read, write
 from metrics.cdfvd.table import NETWORKS, table
 from tests.metrics.cdfvd import seeded
@@ -82,6 +83,13 @@ def test_few_and_short_clips(tmp_path: Path) -> None:
     assert score.note.endswith("2 clips left out, too short; 1 reference clips left out, too short")
     with pytest.raises(UserError, match="no clip is long enough: 2 have fewer frames"):
         taken(options(real), write_clips(tmp_path / "bad", 2, LENGTH - 1, 9)).compute()
+    alone = taken(options(real), write_clips(tmp_path / "made", 2)[:1])
+    assert alone.compute() == Score(None, note="a single clip has no covariance")
+    with pytest.raises(UserError, match="bad: none of its 2 clips is long enough"):
+        taken(options(tmp_path / "bad"), write_clips(tmp_path / "made", 2)).compute()
+    write_clips(tmp_path / "one", 1)
+    with pytest.raises(UserError, match="one: a single clip has no covariance"):
+        taken(options(tmp_path / "one"), write_clips(tmp_path / "made", 2)).compute()
 
 
 def test_a_reference_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +119,7 @@ def test_a_file_made_with_another_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="made with test-coarse@1-other"):
         metric.compute()
     write(tmp_path / "stats.npz", np.ones((3, 12), np.float32), extract_key(metric.extractor))
-    with pytest.raises(UserError, match=r"1[23] and of 1[23] dimensions"):
+    with pytest.raises(UserError, match=r"stats\.npz: features of 12 and of 13 dimensions"):
         metric.compute()
 
 
@@ -139,6 +147,7 @@ def test_the_fingerprint_holds_bytes_not_places(tmp_path: Path) -> None:
 def test_what_is_missing_is_said_before_anything_runs(tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     weights.mkdir()
+    np.savez(tmp_path / "statistics.npz", mean=np.zeros(400), covariance=np.eye(400), count=9)
 
     def needs(**rest: object) -> None:
         given = {"weights": str(weights), "unofficial_weights": True, "model": "i3d", **rest}
@@ -159,6 +168,15 @@ def test_what_is_missing_is_said_before_anything_runs(tmp_path: Path) -> None:
     assert "--for ucf101-i3d" in told.value.remedy
     with pytest.raises(UserError, match="no statistics are published as i3d_sky_2048_res64_len16"):
         needs(reference="sky", n_real=2048, resolution=64)
+    for size, made_with, message in (
+        (256, "", "features of 256 and of 400 dim"),
+        (400, "another@1", "made with another@1"),
+    ):
+        write(tmp_path / "other.npz", np.eye(3, size, dtype=np.float32), made_with)
+        with pytest.raises(UserError, match=message):
+            needs(reference=str(tmp_path / "other.npz"))
+    with pytest.raises(UserError, match="features of 400 and of 256 dimensions"):
+        CDFVDShapes.weights(ShapesOptions(reference=str(tmp_path / "statistics.npz")))
     with pytest.raises(UserError, match="at least 9 frames, not 8"):
         needs(sequence_length=8)
     with pytest.raises(UserError, match="even"):

@@ -45,6 +45,45 @@ def test_official_sums_are_read(tmp_path: Path) -> None:
     assert distance(Gaussian.of_features(first), found.gaussian) == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_any_protocol_that_holds_arrays_is_read(protocol: int, tmp_path: Path) -> None:
+    """Python 3.14 writes protocol 5, which names a function of its own for arrays."""
+    path = tmp_path / "stats.pkl"
+    path.write_bytes(pickle.dumps(official(seeded.features("d16")[0]), protocol=protocol))
+    assert read(path).gaussian.count == 200
+
+
+def test_captured_features_count_and_sums_that_were_not_kept_do_not(tmp_path: Path) -> None:
+    """An official FeatureStats without `capture_mean_cov` pickles zeros for its sums."""
+    first, second = seeded.features("d16")
+    nothing = {"capture_mean_cov": False, "raw_mean": np.zeros(16), "raw_cov": np.zeros((16, 16))}
+    kept = {"capture_all": True, "all_features": [second[:100], second[100:]]}
+    found = read(dump(tmp_path / "features.pkl", {**official(second), **nothing, **kept})).gaussian
+    assert found.count == 180
+    wanted = distance(Gaussian.of_features(first), Gaussian.of_features(second))
+    assert distance(Gaussian.of_features(first), found) == wanted
+    with pytest.raises(UserError, match="captured neither features nor their mean and covariance"):
+        read(dump(tmp_path / "nothing.pkl", {**official(second), **nothing}))
+
+
+@pytest.mark.parametrize(
+    ("mean", "covariance", "message"),
+    [
+        (np.zeros(3), -np.eye(3), "a variance is negative: -1"),
+        (np.zeros(3), np.triu(np.ones((3, 3))), "not symmetric"),
+        (np.zeros((2, 3)), np.eye(3), r"a mean \(2, 3\) does not go with a covariance \(3, 3\)"),
+        (np.zeros(0), np.zeros((0, 0)), r"a mean \(0,\) does not go"),
+        (np.full(3, np.nan), np.eye(3), "not finite"),
+    ],
+)
+def test_what_no_clips_can_have_is_refused_by_file(
+    mean: np.ndarray, covariance: np.ndarray, message: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "wrong.npz", mean=mean, covariance=covariance, count=5)
+    with pytest.raises(UserError, match=rf"wrong\.npz: .*{message}"):
+        read(tmp_path / "wrong.npz")
+
+
 def test_pickles_of_older_numpy_are_read(tmp_path: Path) -> None:
     """The published files name numpy.core.multiarray, which numpy 2 calls numpy._core.multiarray."""
     content = pickle.dumps(official(seeded.features("d16")[0]), protocol=3)
@@ -87,12 +126,13 @@ def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps([1]), pickle.dumps({"num_items": 0})])
-@pytest.mark.parametrize("suffix", [".pkl", ".npz"])
+@pytest.mark.parametrize("suffix", [".pkl", ".npz", ".txt"])
 def test_other_files_are_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"bad{suffix}"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="not statistics of clips"):
+    with pytest.raises(UserError, match="not statistics of clips") as told:
         read(path)
+    assert suffix == ".pkl" or "ValueError: no archive of arrays" in told.value.problem
 
 
 def test_a_missing_file_and_a_missing_array(tmp_path: Path) -> None:
