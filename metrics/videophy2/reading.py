@@ -26,7 +26,7 @@ def official_score(reply: str) -> int:
         if word in text:
             return value
     digits = "".join(letter for letter in text if letter.isdigit())
-    return int(digits) if digits and int(digits) in WORDS.values() else 0
+    return int(digits) if digits.isdecimal() and int(digits) in WORDS.values() else 0
 
 
 def rating(reply: str) -> int:

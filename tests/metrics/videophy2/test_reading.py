@@ -27,6 +27,7 @@ from metrics.videophy2.reading import WORDS, joint, note, official_score, rating
         ("no idea", 0),
         ("", 0),
         ("５", 5),  # a full-width digit is one to Python
+        ("²", 0),  # a digit, but no number: the official script stops here
     ],
 )
 def test_the_official_reading(reply: str, expected: int) -> None:
