@@ -31,6 +31,7 @@ EXCEPTIONS = {
     "metrics/shapes/train_reader.py": {"harness.registry"},  # a training script: it renders the world it learns from
     "metrics/shapes/train_quality.py": {"harness.registry", "harness.data"},  # the same
     "metrics/shapes/measure_quality.py": {"harness.registry", "harness.data"},  # the same
+    "metrics/shapes/measure_judges.py": {"harness.registry", "harness.data"},  # the same
     "metrics/trajan/world.py": {"harness.registry"},  # the same
     "metrics/cdfvd/train_shapes.py": {"harness.registry"},  # the same
     "methods/rewards/train.py": {"harness.registry"},  # the same

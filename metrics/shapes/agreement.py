@@ -50,6 +50,12 @@ class Agreement:
     def camera(self) -> float | None:
         return _ratio(self.filmed, self.cameras)
 
+    @property
+    def value(self) -> float | None:
+        """Mean of objects, motion and camera, of those that are known."""
+        parts = [part for part in (self.objects, self.motion, self.camera) if part is not None]
+        return sum(parts) / len(parts) if parts else None
+
 
 def agree(meta: Mapping[str, Any], reading: Reading) -> Agreement:
     """Compare a reading with `Row.meta`, `{"objects": [{"shape", "colour", "motion", "direction"}], "camera"}`.

@@ -42,5 +42,4 @@ class Alignment(Metric):
         match = agree(clip.meta, reader.read(features.frames))
         found = {"objects": match.objects, "motion": match.motion, "camera": match.camera}
         parts = {name: part for name, part in found.items() if part is not None}
-        value = sum(parts.values()) / len(parts)
-        return Score(value, parts if match.direction is None else {**parts, "direction": match.direction})
+        return Score(match.value, parts if match.direction is None else {**parts, "direction": match.direction})

@@ -31,6 +31,5 @@ class InstancePreservation(Metric):
         history = follow(features.frames, features.fps)
         if history is None:
             return Score(None, note="nothing in the colours of the embedded world")
-        events = sum(history.events.values())
         parts = {"objects": history.objects, **{name: float(history.events[name]) for name in EVENTS}}
-        return Score(history.objects / (history.objects + events), {**parts, "intact": float(events == 0)})
+        return Score(history.preserved, {**parts, "intact": float(history.preserved == 1)})

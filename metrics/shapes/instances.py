@@ -31,6 +31,11 @@ class History:
     objects: float
     events: Mapping[str, int]
 
+    @property
+    def preserved(self) -> float:
+        """objects / (objects + events)."""
+        return self.objects / (self.objects + sum(self.events.values()))
+
 
 @dataclass
 class Track:
