@@ -131,14 +131,17 @@ class CameraMotion(VBench2Dimension):
 
 @register_metric
 class HumanAnatomy(VBench2Dimension):
-    """Share of frames whose people, faces and hands look sound to three classifiers."""
+    """Share of people, counted frame by frame, whose body, face and hands look sound to classifiers; 1 for nobody."""
 
     dimension = "human_anatomy"
 
 
 @register_metric
 class HumanIdentity(VBench2Dimension):
-    """Share of frames in which the face is that of the first frame. Left out: under 20 frames with a single face."""
+    """Share of frames in which the face is that of the first frame. Left out: under 20 frames with a single face.
+
+    As upstream counts: a later frame without any face has the same one, and those with several are passed over.
+    """
 
     dimension, what = "human_identity", "too few frames with exactly one face"
 

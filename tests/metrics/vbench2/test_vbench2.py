@@ -1,16 +1,10 @@
-"""VBench-2.0: dimensions, categories and prompts; and the worker's handling of the official functions.
-
-The answers are written from reading the official code: its language models need a GPU and 30 GB of weights.
-"""
+"""VBench-2.0: dimensions, categories and prompts."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -196,66 +190,3 @@ def test_rows_hold_what_the_judges_read() -> None:
     assert len(rows_of("diversity", diverse=4)) == 40
     with pytest.raises(ValueError, match="no such dimension"):
         rows_of("instance")
-
-
-# ---- the worker --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Its script, on whatever torch is here."""
-    file = Path(dimensions.__file__).parent / "official_env" / "worker.py"
-    spec = importlib.util.spec_from_file_location("vbench2_worker", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "vbench2_worker", module)
-    spec.loader.exec_module(module)
-    return module
-
-
-def official(video_results: list[float]) -> Any:
-    """As human_clothes.py ends: a list, then a mean over the clips that are not -1."""
-
-    def judge() -> Any:
-        processed_json = [{"video_results": value} for value in video_results]
-        valid = [each["video_results"] for each in processed_json if each["video_results"] != -1]
-        return sum(valid) / len(valid), processed_json
-
-    return judge
-
-
-def test_a_clip_that_is_left_out_survives_the_official_division_by_zero(worker: ModuleType) -> None:
-    assert worker.results_of(official([1.0])) == [{"video_results": 1.0}]
-    assert worker.results_of(official([-1])) == [{"video_results": -1}]
-    with pytest.raises(ZeroDivisionError):
-        worker.results_of(lambda: 1 / 0)
-
-
-def test_without_a_gpu_it_says_so(worker: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker.torch.cuda, "is_available", lambda: False)
-    for device in ("auto", "cuda:0", "cpu"):
-        with pytest.raises(RuntimeError, match="it needs a GPU"):
-            worker.start({"threads": 1, "device": device, "weights": "", "module": "mechanics"})
-
-
-def test_models_are_loaded_once_and_what_they_say_is_kept(worker: ModuleType) -> None:
-    loads: list[str] = []
-
-    class Tokenizer:
-        def batch_decode(self, ids: list[str]) -> list[str]:
-            return ids
-
-    def load(place: str, *words: Any, **options: Any) -> Any:
-        loads.append(f"{place} {options['attn_implementation']}")
-        return Tokenizer(), "model", "images", 1
-
-    module, said = ModuleType("dimension"), list[str]()
-    module.load_pretrained_model = load  # type: ignore[attr-defined]
-    worker.remember_what_loads(module, said)
-    for _ in range(2):
-        tokenizer, *rest = module.load_pretrained_model("llava", None, "llava_qwen", device_map="auto")
-        assert tokenizer.batch_decode(["Yes"]) == ["Yes"]
-    assert loads == ["llava sdpa"]
-    assert rest == ["model", "images", 1]
-    assert said == ["Yes", "Yes"]
