@@ -1,4 +1,4 @@
-"""The tracker `lk`: pyramidal Lucas-Kanade with a forward-backward check (OpenCV, no weights)."""
+"""The tracker `lk`: pyramidal Lucas-Kanade, held to what each point looked like in its query's frame (no weights)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from harness.api import Options, Tracker, register_tracker
+from metrics.trackers.patches import Patches, smooth
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.tracking import Tracked
 
 Side = Annotated[int, Field(ge=3)]
+AT_ONCE = 8192  # points, for memory: about 20 KB each
 STOP = (3, 20, 0.03)  # OpenCV's TermCriteria: at most 20 steps, or one of less than 0.03 px
 
 
@@ -26,18 +30,23 @@ class LucasKanadeOptions(Options):
     )
     levels: int = Field(4, ge=1, description="pyramid levels, the full size included")
     tolerance: float = Field(0.5, gt=0, description="distance from where tracking back arrives, pixels, that is lost")
+    patch: int = Field(
+        9, ge=0, description="side of the query's patch that a point must look like, pixels; 0: none, and no return"
+    )
 
 
 @register_tracker
 class LucasKanade(Tracker):
-    """Pyramidal Lucas-Kanade with forward-backward visibility: no weights, any clip; never TRAJAN-comparable.
+    """Pyramidal Lucas-Kanade, held to the patch of the query's frame: no weights, any clip; never TRAJAN-comparable.
 
-    A point is visible until tracking a step and back misses by `tolerance` with every window, or it leaves the frame.
-    From then on it is not visible, and goes on with the velocity it had: nothing is found again. Both ways from the
-    query's frame. A small window stays true near edges, a larger one holds where there is little to see.
+    From frame to frame a point is matched there and back, with every window until one misses by less than `tolerance`;
+    where all miss, it goes on with the velocity it had. Around that place its patch of the query's frame is aligned: if
+    it looks the same there, the point is visible, and is there; so positions do not drift, what is covered does not
+    follow its cover, and what comes back near where it was expected is found. Both ways from the query's frame.
     """
 
     name = "lk"
+    version = 2  # 1: no patch
     Config = LucasKanadeOptions
     config: LucasKanadeOptions
 
@@ -45,35 +54,55 @@ class LucasKanade(Tracker):
         import cv2
 
         grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video])
+        soft = [smooth(frame) for frame in video] if self.config.patch else []
         tracks = np.zeros((len(queries), len(video), 2), np.float32)
         visible = np.zeros((len(queries), len(video)), np.bool_)
-        when = queries[:, 0].astype(np.int64)
-        for step, start in ((1, when), (-1, len(video) - 1 - when)):
-            self._sweep(grey[::step], start, queries[:, 1:], tracks[:, ::step], visible[:, ::step])
+        for first in range(0, len(queries), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            when = queries[part, 0].astype(np.int64)
+            for step, start in ((1, when), (-1, len(video) - 1 - when)):
+                ways = tracks[part, ::step], visible[part, ::step]
+                self._sweep(grey[::step], soft[::step], start, queries[part, 1:], *ways)
         return tracks, visible
 
     def _sweep(
         self,
         grey: NDArray[np.uint8],
+        soft: Sequence[NDArray[np.float32]],
         when: NDArray[np.int64],
         places: NDArray[np.float32],
         tracks: NDArray[np.float32],
         visible: NDArray[np.bool_],
     ) -> None:
         """Fill in all frames from each point's own on: one call of the matcher a frame pair, whenever points begin."""
-        velocity = np.zeros_like(places)
+        velocity, seen = np.zeros_like(places), when.copy()
+        patches = Patches(len(places), self.config.patch) if soft else None
         for now in range(len(grey)):
-            born, known = when == now, when <= now
+            born, known = np.flatnonzero(when == now), np.flatnonzero(when <= now)
             tracks[born, now], visible[born, now] = places[born], _inside(places[born], grey[now])
+            if patches:
+                patches.learn(soft[now], born, places[born])
             if now + 1 == len(grey):
                 return
-            here = tracks[:, now]
-            held = np.flatnonzero(known & visible[:, now])
-            arrived, sound = self._match(grey[now], grey[now + 1], here[held])
-            held = held[sound]
-            velocity[held] = arrived[sound] - here[held]
-            tracks[known, now + 1] = (here + velocity)[known]
-            visible[held, now + 1] = True
+            expected = tracks[:, now] + velocity
+            held = known[visible[known, now]]
+            arrived, sound = self._match(grey[now], grey[now + 1], tracks[held, now])
+            found, there = held[sound], arrived[sound]
+            if patches:
+                guesses = expected.copy()
+                guesses[found] = there
+                found = known[_inside(guesses[known], grey[now])]
+                there, alike = patches.find(soft[now + 1], found, guesses[found])
+                alike &= _inside(there, grey[now])
+                found, there = found[alike], there[alike]
+            expected[found] = there
+            since = seen[found]
+            pace = (there - tracks[found, since]) / (now + 1 - since)[:, None]
+            first = (since == when[found])[:, None]
+            velocity[found] = np.where(first, pace, (velocity[found] + pace) / 2) if patches else pace
+            seen[found] = now + 1
+            tracks[known, now + 1] = expected[known]
+            visible[found, now + 1] = True
 
     def _match(
         self, first: NDArray[np.uint8], second: NDArray[np.uint8], points: NDArray[np.float32]

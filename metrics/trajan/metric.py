@@ -24,6 +24,10 @@ OFFICIAL_TRACKER = "bootstapir"
 SHAPES_SIDE = (
     64  # pixels of the world's clips: enlarged to 256, LK finds no texture to hold on to (15 % visible, not 91 %)
 )
+SHAPES_TRACKER = {
+    "name": "lk",
+    "patch": 0,
+}  # what is lost stays lost: shuffled clips score lower, see weights/README.md
 OFFICIAL_POINTS = 2048
 Direction = Literal["higher", "lower", "none"]
 HIGHER: dict[Direction, bool | None] = {"higher": True, "lower": False, "none": None}
@@ -58,6 +62,7 @@ class TrajanOptions(ReconstructionOptions):
 class ShapesOptions(ReconstructionOptions):
     """Fewer tracks, in pixels of 256x256 at any size, for the small network."""
 
+    tracker: dict[str, Any] = Field(dict(SHAPES_TRACKER), description="a point tracker and its options")
     resolution: Resolution = Field("256", description="pixels of the thresholds: the clip's own, or 256x256")
     support: int = Field(256, ge=1, description="tracks that the network is shown")
     targets: int = Field(256, ge=1, description="tracks that it is asked for")

@@ -22,7 +22,7 @@ from harness.corruptions import CORRUPTIONS
 from harness.tracking import make_tracker
 from metrics.trajan.checkpoint import load
 from metrics.trajan.damage import DAMAGES, turning
-from metrics.trajan.metric import SHAPES_SIDE
+from metrics.trajan.metric import SHAPES_SIDE, SHAPES_TRACKER
 from metrics.trajan.model import TrackAutoEncoder
 from metrics.trajan.protocol import SIDE, Episode, draw_queries, make_episode, normalise, resize
 from metrics.trajan.reconstruction import predict
@@ -81,7 +81,7 @@ def of_pixels(net: TrackAutoEncoder, data: Any, index: int, points: int, name: s
     if name:
         frames = PIXELS[name](frames, seed=index)
     queries = draw_queries(len(frames), 2 * points, rng, SHAPES_SIDE)
-    tracks, visible = make_tracker({"name": "lk"}).track(resize(frames, SHAPES_SIDE), queries)
+    tracks, visible = make_tracker(SHAPES_TRACKER).track(resize(frames, SHAPES_SIDE), queries)
     height, width = frames.shape[1:3]
     scaled = normalise(tracks, height, width, SHAPES_SIDE)
     episode = make_episode(scaled, visible, SMALL.frames, points, points, rng)

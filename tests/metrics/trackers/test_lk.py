@@ -1,14 +1,16 @@
-"""Lucas-Kanade on motion that is known: sub-pixel positions, visibility, both directions, and what it loses."""
+"""Lucas-Kanade on motion that is known: sub-pixel positions, visibility, both directions, what it loses and finds."""
 
 from __future__ import annotations
 
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 
 from harness.api import UserError
 from harness.tracking import make_tracker
+from metrics.trackers import lk
 from metrics.trackers.accuracy import tapvid
 from metrics.trackers.layers import FRAMES, SIDE, Layered, draw_queries, layered
 from metrics.trackers.lk import LucasKanade, LucasKanadeOptions
@@ -66,14 +68,75 @@ def test_time_turned_round_gives_the_same_tracks() -> None:
     np.testing.assert_array_equal(seen[:, ::-1], visible)
 
 
-def test_a_covered_point_is_lost_for_good_and_keeps_its_velocity() -> None:
-    video = drifting(12, 96, 96, 2.0, 0.0)
-    video[5:8] = np.repeat(texture(96, 96, seed=9).astype(np.uint8)[..., None], 3, 2)  # three frames of something else
-    tracks, visible = LK.track(video, grid(0, 30, 50, 3))
+def covered(patch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tracks, visibility and truth of points that three of twelve grey frames hide."""
+    video, queries = drifting(12, 96, 96, 2.0, 0.0), grid(0, 30, 50, 7)
+    video[5:8] = 128
+    tracks, visible = LucasKanade(LucasKanadeOptions(patch=patch)).track(video, queries)
+    return tracks, visible, queries[:, None, 1:] + np.arange(12)[None, :, None] * np.array([2.0, 0.0])
+
+
+def test_a_covered_point_keeps_its_velocity_and_is_found_again() -> None:
+    tracks, visible, true = covered(patch=9)
+    assert visible[:, :5].all()
+    assert visible[:, 5:8].mean() < 0.07  # patches that are themselves grey and flat
+    assert visible[:, 8:].mean(0) == pytest.approx([46 / 49] * 4, abs=0.03)
+    lost = ~visible[:, 5:8].any(1)
+    np.testing.assert_allclose(tracks[lost, 5:8], true[lost, 5:8], atol=0.4)
+    assert np.hypot(*(tracks - true).T)[8:, lost].max() < 0.1
+
+
+def test_what_is_covered_goes_on_as_it_went_last() -> None:
+    video = drifting(12, 96, 96, 2.0, 0.0)[[0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 0, 0]]  # there, and back
+    video[11:] = 128
+    tracks, visible = LK.track(video, grid(0, 30, 50, 7))
+    lost = ~visible[:, 11:].any(1)
+    assert lost.mean() > 0.9
+    np.testing.assert_allclose(np.diff(tracks[lost, 10:, 0], axis=1), -2.0, atol=0.2)  # half of it is 0 on the way
+
+
+def test_without_a_patch_it_is_lost_for_good() -> None:
+    tracks, visible, true = covered(patch=0)
     assert visible[:, :5].all()
     assert not visible[:, 5:].any()
-    np.testing.assert_allclose(np.diff(tracks[:, 4:, 0], axis=1), 2.0, atol=0.1)
-    np.testing.assert_allclose(np.diff(tracks[:, 4:, 1], axis=1), 0.0, atol=0.1)
+    np.testing.assert_allclose(tracks, true, atol=0.5)
+
+
+def test_a_patch_stops_the_drift_of_many_steps() -> None:
+    """Along a path that is known the error of steps adds up; that of a patch does not."""
+    clip, queries = clip_of(0.5), draw_queries(6, 300, "first")
+    true, shown = clip.tracks(queries)
+    drift = []
+    for patch in (0, 9):
+        tracks, visible = LucasKanade(LucasKanadeOptions(patch=patch)).track(clip.video, queries)
+        both = (visible & shown)[:, -1]
+        drift.append(float(np.median(np.hypot(*(tracks - true).T)[-1, both])))
+    assert drift[1] < 0.5 * drift[0], drift
+
+
+def test_a_patch_turns_and_grows_with_its_point() -> None:
+    """Half a turn of a quarter, and 1.2 times as large: nothing looks as it did unless the patch does the same."""
+    canvas, middle, frames = texture(160, 160).astype(np.uint8), (80.0, 80.0), 16
+    shots, steps = [], [cv2.getRotationMatrix2D(middle, 3.0 * t, 1 + 0.0125 * t) for t in range(frames)]
+    for matrix in steps:
+        shots.append(np.repeat(cv2.warpAffine(canvas, matrix, (160, 160))[..., None], 3, 2))
+    queries = grid(0, 60, 100, 5)
+    tracks, visible = LK.track(np.stack(shots), queries)
+    true = np.stack([cv2.transform(queries[None, :, 1:], matrix)[0] for matrix in steps], 1)
+    assert visible[:, -1].mean() > 0.9
+    assert np.hypot(*(tracks - true).T)[-1][visible[:, -1]].max() < 0.3
+
+
+def test_a_point_does_not_follow_what_covers_it() -> None:
+    """A disc of another texture passes over points that stand still."""
+    clip, queries = clip_of(1.0), draw_queries(5, 400, "first")
+    _, shown = clip.tracks(queries)
+    wrong = [
+        float(LucasKanade(LucasKanadeOptions(patch=patch)).track(clip.video, queries)[1][~shown].mean())
+        for patch in (0, 9)
+    ]
+    assert wrong[0] > 0.5
+    assert wrong[1] < 0.1, wrong
 
 
 def test_a_point_that_leaves_the_frame_is_not_visible_there() -> None:
@@ -96,7 +159,7 @@ def test_what_is_too_flat_for_a_small_window_is_followed_by_a_large_one() -> Non
     noisy = faint + np.random.default_rng(0).normal(0, 1, faint.shape)
     video, queries = noisy.round().astype(np.uint8), grid(0, 30, 60, 12)
     small, both = (
-        LucasKanade(LucasKanadeOptions(windows=windows)).track(video, queries)[1][:, -1].mean()
+        LucasKanade(LucasKanadeOptions(windows=windows, patch=0)).track(video, queries)[1][:, -1].mean()
         for windows in ((7,), (7, 15))
     )
     assert both > small + 0.1
@@ -108,9 +171,10 @@ def test_accuracy_on_moving_discs_is_held() -> None:
     for speed in (1.0, 2.0):
         clip, queries = clip_of(speed), draw_queries(0, 300, "strided")
         tracks, visible = LK.track(clip.video, queries)
+        assert ((tracks[visible] >= -0.5) & (tracks[visible] < SIDE - 0.5)).all()
         scores = tapvid(queries[:, 0], *clip.tracks(queries), tracks, visible, "strided")
         found.append([float(scores[n]) for n in ("average_pts_within_thresh", "occlusion_accuracy", "average_jaccard")])
-    assert (np.array(found) > [[0.93, 0.88, 0.78], [0.86, 0.82, 0.7]]).all(), found
+    assert (np.array(found) > [[0.93, 0.88, 0.86], [0.86, 0.86, 0.8]]).all(), found
 
 
 @pytest.mark.parametrize("side", [4, 9])
@@ -129,7 +193,21 @@ def test_one_frame_is_its_own_track() -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(UserError, match=r"tracker\.windows\.0"):
         make_tracker({"name": "lk", "windows": [1]})
-    assert make_tracker({"name": "lk"}).identity["options"] == {"windows": [7, 15], "levels": 4, "tolerance": 0.5}
+    assert make_tracker({"name": "lk"}).identity == {
+        "tracker": "lk",
+        "version": 2,
+        "options": {"windows": [7, 15], "levels": 4, "tolerance": 0.5, "patch": 9},
+        "resolution": None,
+        "weights": [],
+    }
+
+
+def test_more_points_than_are_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, queries = clip_of(1.0).video[:5], draw_queries(2, 50, "first")
+    whole = LK.track(clip, queries)
+    monkeypatch.setattr(lk, "AT_ONCE", 20)
+    for one, other in zip(whole, LK.track(clip, queries), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # ---- the truth the accuracy rests on ---------------------------------------------------------------------------------

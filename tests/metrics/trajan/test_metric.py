@@ -194,3 +194,9 @@ def test_the_identity_names_all_that_decides_numbers(weights: Path) -> None:
     assert identity() != identity(tracker={"name": "lk", "tolerance": 0.75})
     assert identity()["sizes"]["frames"] == 32
     assert reconstruction.Reconstruction.name == "trajan/reconstruction"
+
+
+def test_the_default_trackers() -> None:
+    """`trajan-shapes` takes lk without its patch, by which it tells more; TRAJAN's numbers take it as it is."""
+    assert TrajanShapes(TrajanShapes.Config()).extractor.identity["tracker"]["options"]["patch"] == 0
+    assert official().tracker == {"name": "lk"}
