@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.commands.options import plugin_option
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -34,9 +36,9 @@ class Request:
 @click.option("--suite", help="Take a method's options from the row NAME of this suite.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Option of NAME, e.g. p_drop=0.2.")
 @click.option("--json", is_flag=True, help="JSON on standard output instead of the report.")
-@click.option("--plugin", "plugins", multiple=True, help="Python file or module that registers plugins.")
+@plugin_option
 def check(**options: Any) -> None:
-    """Try whether a method, metric, backbone or dataset keeps its promises; exit code 1 if it does not.
+    """Try whether a method, metric, backbone, dataset or tracker keeps its promises; exit code 1 if not.
 
     A method is run on a tiny plan with the embedded backbone: declared needs, gradients, determinism, hidden
     randomness, state and resume, network evaluations, generators, clip sizes. A metric is asked about clips of the
@@ -88,13 +90,14 @@ def _examined(request: Request) -> Report:
         registry.metrics: conformance.examine_metric,
         registry.backbones: conformance.examine_backbone,
         registry.datasets: conformance.examine_dataset,
+        registry.trackers: conformance.examine_tracker,
     }
     for entries, examine in examiners.items():
         if entries.knows(name):
             report: Report = examine(entries.get(name), settings)
             return report
     known = {known for entries in examiners for known in entries.names()}
-    raise UserError(f'no method, metric, backbone or dataset is called "{name}"', did_you_mean(name, known))
+    raise UserError(f'no method, metric, backbone, dataset or tracker is called "{name}"', did_you_mean(name, known))
 
 
 def _row(suite_name: str, name: str) -> dict[str, Any]:

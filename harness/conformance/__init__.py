@@ -13,6 +13,7 @@ from harness.conformance.datasets import check_dataset, examine_dataset
 from harness.conformance.methods import check_method, examine_method
 from harness.conformance.metrics import check_metric, examine_metric
 from harness.conformance.report import Check, Report
+from harness.conformance.trackers import check_tracker, examine_tracker
 
 __all__ = [
     "Check",
@@ -21,8 +22,10 @@ __all__ = [
     "check_dataset",
     "check_method",
     "check_metric",
+    "check_tracker",
     "examine_backbone",
     "examine_dataset",
     "examine_method",
     "examine_metric",
+    "examine_tracker",
 ]

@@ -216,7 +216,7 @@ def batching(bench: MetricBench) -> str:
         said.append("frames come 1, 5 or 16 at a time")
     for name in sorted((RUNTIME | bench.kind.runtime) & set(bench.kind.Config.model_fields)):
         tried = []
-        for value in _others(getattr(bench.config, name)):
+        for value in others(getattr(bench.config, name)):
             with suppress(ValidationError):  # a value the option may not have
                 tried.append((value, bench.fresh(**{name: value})))
         for value, metric in tried:
@@ -230,7 +230,7 @@ def batching(bench: MetricBench) -> str:
     return f"the same whether {' and '.join(said)}"
 
 
-def _others(value: Any) -> tuple[Any, ...]:
+def others(value: Any) -> tuple[Any, ...]:
     """Other values of an option of this type."""
     if isinstance(value, bool):
         return (not value,)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.conformance import backbones, datasets, methods, metrics
+from harness.conformance import backbones, datasets, methods, metrics, trackers
 from harness.conformance.bench import Bench
 from harness.conformance.datasets import DatasetBench
 from harness.conformance.footage import Footage
@@ -15,6 +15,7 @@ from harness.conformance.judging import MetricBench
 from harness.conformance.loading import BackboneBench
 from harness.conformance.randomness import restored
 from harness.conformance.report import Question, Report, examine
+from harness.conformance.wandering import TrackerBench
 
 TOY: Mapping[str, Any] = {"name": "toy"}
 
@@ -58,6 +59,12 @@ def about_dataset(kind: Any, name: str) -> Report:
     registry.datasets.register(kind)
     with restored():
         return examine("dataset", kind.name, DatasetBench(kind, {}), needed(datasets.QUESTIONS, name))
+
+
+def about_tracker(kind: Any, name: str) -> Report:
+    registry.trackers.register(kind)
+    with restored():
+        return examine("tracker", kind.name, TrackerBench(kind, {}), needed(trackers.QUESTIONS, name))
 
 
 def caught(report: Report, name: str, words: str) -> None:

@@ -13,7 +13,7 @@ from tests.toys import ToyBackbone
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is registered here is forgotten afterwards; trainings draw no pictures."""
     set_threads(1)
-    for entries in (registry.methods, registry.metrics, registry.backbones, registry.datasets):
+    for entries in (registry.methods, registry.metrics, registry.backbones, registry.datasets, registry.trackers):
         monkeypatch.setattr(entries, "_classes", dict(entries._classes))
     monkeypatch.setattr(diagnostics, "draw", lambda *_: None)
     registry.register_backbone(ToyBackbone)

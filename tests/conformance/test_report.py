@@ -128,7 +128,7 @@ def test_the_command_fails_a_wrong_one_and_says_so_in_json(run: Run, plugin: Pat
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["tdq"], 'no method, metric, backbone or dataset is called "tdq"\n  did you mean "tqd"?'),
+        (["tdq"], 'no method, metric, backbone, dataset or tracker is called "tdq"\n  did you mean "tqd"?'),
         (["tqd", "--set", "p_dropp=1"], 'tqd.p_dropp: unknown key\n  did you mean "p_drop"?'),
         (["tqd", "--suite", "vbench-mini"], 'suite vbench-mini has no row "tqd"'),
         (["cogvideox"], "is neither a folder nor a downloaded model"),
