@@ -15,8 +15,8 @@ from harness.data.shapes import Shapes, ShapesConfig
 from harness.evaluate import build, row_of
 from harness.features import FeatureStore, sha256_file
 from harness.plugins import metric_spec
-from metrics.shapes import quality, train_quality
-from metrics.shapes.measure_quality import auc, lively
+from metrics.shapes import measure_quality, quality, train_quality
+from metrics.shapes.measure_quality import auc, clean, judged, lively, quiet
 from metrics.shapes.quality import LOOKS, WEIGHTS, MotionQuality, VisualQuality, marks, raw
 from metrics.shapes.quality_marks import chosen, looks, motion, spectrum
 
@@ -195,6 +195,25 @@ def test_shaken_clips_count_as_shuffled() -> None:
         assert example.mq == pytest.approx(example.knobs.mq * (1 - 0.8 * share))
         assert example.lively or example.knobs.mq < 0.3
     assert 0.08 < np.mean([bool(example.corruption) for example in drawn]) < 0.2
+
+
+def test_clean_clips_in_which_nothing_moves_look_good_and_score_low_in_motion(clips: list[np.ndarray]) -> None:
+    still, panned = quiet(3, camera=False), quiet(3, camera=True)
+    assert all((clip == clip[0]).all() for clip in still)
+    assert not any((clip[1:] == clip[:-1]).all() for clip in panned)
+    found = {about: judged(shown, WEIGHTS) for about, shown in (("still", still), ("panned", panned))}
+    assert found["still"]["mq"].max() < 1.3 < found["panned"]["mq"].min()
+    assert min(each["vq"].min() for each in found.values()) > 3.8
+
+
+def test_the_cards_table_of_clean_clips(monkeypatch: pytest.MonkeyPatch, clips: list[np.ndarray]) -> None:
+    monkeypatch.setattr(measure_quality, "QUIET", 2)
+    *head, moves, camera, nothing = clean(judged(clips, WEIGHTS), WEIGHTS)
+    assert len(head) == 2
+    assert moves.startswith("| something moves | 8 | ")
+    assert moves.count("| 0.500 |") == 2
+    assert camera.startswith("| only the camera moves | 2 | ")
+    assert nothing.startswith("| nothing moves | 2 | 1.0")
 
 
 def test_auc_by_hand() -> None:
