@@ -14,16 +14,13 @@ from harness.commands.arena import arena
 from harness.commands.audit import audit
 from harness.commands.check import check
 from harness.commands.data import data
-from harness.commands.groups import Commands, embedded, shard, split, vbench, weights, workers
+from harness.commands.doctor import doctor
+from harness.commands.groups import Commands, embedded, vbench, weights, workers
 from harness.commands.imports import import_
 from harness.commands.new import new
+from harness.commands.options import plugin_option, runs_option, shard, split
 from harness.errors import UserError
 
-runs_option = click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="MUTOSCOPE_RUNS", show_default=True,
-    help="Folder of run directories.",
-)  # fmt: skip
-plugin_option = click.option("--plugin", "plugins", multiple=True, help="Python file or module that registers plugins.")
 tracking_option = click.option(
     "--tracking-uri", envvar="MLFLOW_TRACKING_URI", default=None, help="MLflow store [default: SQLite beside the runs]."
 )
@@ -249,47 +246,7 @@ def describe(name: str, rows: Sequence[str], sets: Sequence[str], equations: boo
     describe_name(Request(name, rows, sets, equations, plugins))
 
 
-@app.command()
-@click.option("--metrics", is_flag=True, help="Try every available metric on clips damaged in known ways.")
-@click.option("--only", callback=split, help="With --metrics: only these metrics or families, by comma.")
-@click.option("--clips", type=click.Path(path_type=Path), help="With --metrics: a folder of clips [default: rendered].")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=6, show_default=True, help="With --metrics: clips to take."
-)
-@click.option(
-    "--level",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="With --metrics: how much damage.",
-)
-@click.option("--json", is_flag=True, help="With --metrics: JSON on standard output instead of the table.")
-@click.option("--out", type=click.Path(path_type=Path), help="With --metrics: also save the JSON.")
-@click.option("--picture", type=click.Path(path_type=Path), help="With --metrics: also save a PNG.")
-@runs_option
-@plugin_option
-def doctor(**options: Any) -> None:
-    """Check this installation: versions, devices, weights, shadowed packages.
-
-    With --metrics: score a few clips as they are and blurred, noisy, frozen, shuffled and so on with every metric that
-    can run here, and say which moved which way and whether it should have. Exit code 1 if one clearly moved the wrong
-    way. The embedded metrics take a minute or two; one that runs a large network takes 66 times what it takes a clip.
-
-    \b
-    mutoscope doctor
-    mutoscope doctor --metrics --only shapes,flow
-    mutoscope doctor --metrics --clips my_clips/ --limit 4 --picture moves.png
-    """
-    if options.pop("metrics"):
-        from harness.commands.doctor_metrics import Request, examine_metrics
-
-        sys.exit(examine_metrics(Request(**options)))
-    from harness.commands.doctor import examine
-
-    sys.exit(examine(options["plugins"]))
-
-
-for group in (weights, workers, vbench, embedded, data, audit, arena, import_, new, check):
+for group in (weights, workers, vbench, embedded, data, audit, arena, import_, new, check, doctor):
     app.add_command(group)
 
 

@@ -171,7 +171,9 @@ def test_doctor_finds_this_installation_sound_and_a_shadow_otherwise(run: Run, m
     code, out, _ = run("doctor")
     assert code == 0
     assert "harness from" in out
-    monkeypatch.setattr("harness.commands.doctor.packages_distributions", lambda: {"metrics": ["mutoscope", "metrics"]})
+    monkeypatch.setattr(
+        "harness.commands.doctor_install.packages_distributions", lambda: {"metrics": ["mutoscope", "metrics"]}
+    )
     code, out, _ = run("doctor")
     assert code == 1
     assert "metrics is also provided by metrics: uninstall one" in out

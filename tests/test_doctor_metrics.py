@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from harness import registry, video
 from harness.api import Clip, Features, Metric
 from harness.cli import app
-from harness.commands.doctor_metrics import damage, rendered
+from harness.commands.doctor_metrics import damage, footage, of_the_world, rendered
 from harness.corruptions import CORRUPTIONS
 from harness.errors import UserError
 from tests.footage import drifting
@@ -173,7 +174,9 @@ def test_rendered_clips(doctor: Any, tmp_path: Path) -> None:
     shown = list(rendered(3))
     assert [clip.frames.shape for clip in shown] == [(17, 64, 64, 3)] * 3
     assert all(any(thing["motion"] != "still" for thing in clip.meta["objects"]) for clip in shown)
-    versions = damage(shown, tmp_path, 1.0)
+    told: list[tuple[int, int]] = []
+    versions = damage(shown, tmp_path, 1.0, lambda done, of: told.append((done, of)))
+    assert told == [(number, 33) for number in range(1, 34)]
     assert list(versions) == ["as it is", *CORRUPTIONS]
     assert len({clip.sha256 for clips in versions.values() for clip in clips}) == 33
 
@@ -184,7 +187,49 @@ def test_the_users_clips(doctor: Any, tmp_path: Path) -> None:
         video.write(tmp_path / "clips" / f"{name}.mp4", drifting(70, 32, 48, step, 0), 12)
     done, found = doctor("changing", "--clips", tmp_path / "clips", "--json")
     assert json.loads(done.stdout)["clips"] == ["a.mp4", "b.mp4"]
+    assert "1 metrics on 22 clips: 2, each" in done.stderr
     assert (found["changing", "freeze"]["n"], found["changing", "freeze"]["difference"] < 0) == (2, True)
+
+
+def test_large_clips_are_made_smaller_and_long_ones_cut(tmp_path: Path) -> None:
+    video.write(tmp_path / "large.mp4", drifting(66, 288, 384, 1.0, 0), 12)
+    video.write(tmp_path / "small.mp4", drifting(3, 128, 256, 1.0, 0), 12)
+    large, small = footage(tmp_path, 2, Console(quiet=True))
+    assert (large.frames.shape, small.frames.shape) == ((64, 256, 341, 3), (3, 128, 256, 3))
+
+
+class Worldly(Backwards):
+    """Wrong, but for clips of another kind."""
+
+    name = "shapes/worldly"
+
+
+class Mute(Metric):
+    """Never applies."""
+
+    name = "probe/mute"
+
+    def score(self, clip: Clip, features: Features) -> None:
+        return None
+
+
+def test_judges_of_the_world_do_not_count_on_other_clips(doctor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.metrics, "_classes", {kind.name: kind for kind in (Changing, Worldly, Mute)})
+    done, found = doctor("")
+    assert found["worldly", "freeze"]["verdict"] == "no"
+    assert done.exit_code == 0
+    assert "of little meaning here: shapes/worldly: for clips of the embedded world" in done.output
+    assert "no value  probe/mute: it has none for any of these clips\n" in done.output
+    assert "no value  probe/changing" not in done.output
+    assert max(map(len, done.output.splitlines()[:8])) <= 100
+    names = ("shapes/vq", "cdfvd-shapes", "flow/magnitude", "probe/shapes")
+    assert [of_the_world(name) for name in names] == [True, True, False, False]
+
+
+def test_what_goes_with_metrics_is_not_passed_over_without_it() -> None:
+    done = CliRunner().invoke(app, ["doctor", "--limit", "6"])
+    assert isinstance(done.exception, UserError)
+    assert done.exception.problem == "--limit goes with --metrics"
 
 
 def test_a_declaration_that_names_nothing_is_refused(doctor: Any) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands import DONE
-from harness.commands.groups import Commands, split
+from harness.commands.groups import Commands
+from harness.commands.options import runs_option, split
 from harness.errors import UserError
 from harness.store import read_json
 
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from leaderboards.arena.store import StudyFile
 
 PAIRS, PANEL, SEED = 30, 3, 0
-runs_option = click.option(
-    "--runs", type=click.Path(path_type=Path), default=Path("runs"), envvar="MUTOSCOPE_RUNS", show_default=True,
-    help="Folder of run directories.",
-)  # fmt: skip
 
 
 @click.group(cls=Commands)

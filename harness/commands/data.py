@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from harness.commands.groups import Commands, shard, split
+from harness.commands.groups import Commands
+from harness.commands.options import plugin_option, shard, split
 
 
 @click.group(cls=Commands)
@@ -35,7 +36,7 @@ def data() -> None:
 )  # fmt: skip
 @click.option("--shard", callback=shard, metavar="I/N", help="Only the I-th of N parts; a run without it merges them.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N clips.")
-@click.option("--plugin", "plugins", multiple=True, help="Python file or module that registers plugins.")
+@plugin_option
 def data_score(**options: Any) -> None:
     """Score every clip of a data set and write the columns that a training run reads.
 

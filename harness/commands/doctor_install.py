@@ -1,4 +1,4 @@
-"""`mutoscope doctor`: is this installation sound?"""
+"""What `mutoscope doctor` finds of the installation."""
 
 from __future__ import annotations
 

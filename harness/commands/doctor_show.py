@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -20,22 +21,35 @@ if TYPE_CHECKING:
     from harness.commands.doctor_metrics import Finding, Request, Shown
 
 MARKS = {"ok": "[green]ok[/]", "no": "[bold red]NO[/]", "unclear": "[yellow]?[/]", "no expectation": "", "no value": ""}
-PLAIN_WIDTH = 140
+PLAIN_WIDTH = 100
 _SPAN = 4.0  # of the picture's colours, in standard errors
 
 
-def show(findings: Sequence[Finding], left_out: Mapping[str, Sequence[str]], seconds: float, console: Console) -> None:
-    """A line a metric, a column a corruption; then every wrong way, every failure, and what was left out."""
+def show(
+    findings: Sequence[Finding],
+    left_out: Mapping[str, Sequence[str]],
+    abroad: Sequence[str],
+    seconds: float,
+    console: Console,
+) -> None:
+    """A line a metric, a column a corruption; then every wrong way, every failure, and what was left out.
+
+    Args:
+        abroad: metrics that judge clips of the embedded world, where the clips are none.
+    """
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
     table = Table(
         caption="▲ ▼ clearly up or down, · not clearly moved, - no value; ok as it should, NO the wrong way, "
         "? should have moved or stayed and it is not clear that it did; nothing: no expectation is declared",
         caption_justify="left",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
     )
     table.add_column("metric", overflow="fold")
     for name in CORRUPTIONS:
-        table.add_column(name.replace("_", "\n"), justify="center")
+        table.add_column(name.replace("_", "\n").replace("compression", "compres-\nsion"), justify="center")
     for metric, row in by_metric(findings).items():
         table.add_row(metric, *(_cell(row[name]) for name in CORRUPTIONS))
     console.print(table)
@@ -47,6 +61,12 @@ def show(findings: Sequence[Finding], left_out: Mapping[str, Sequence[str]], sec
         for reason, clip in reasons.items():
             text = f"failed  {metric}: {'' if clip == '*' else f'{clip}: '}{reason}"
             console.print(text, highlight=False, soft_wrap=True, markup=False)
+    for metric, row in by_metric(findings).items():
+        if not any(finding.n or finding.failures for finding in row.values()):
+            console.print(f"no value  {metric}: it has none for any of these clips", highlight=False, soft_wrap=True)
+    if abroad:
+        text = f"of little meaning here: {', '.join(abroad)}: for clips of the embedded world, which these are not"
+        console.print(text, highlight=False, soft_wrap=True)
     for reason, names in left_out.items():
         console.print(f"left out: {', '.join(names)}: {reason}", highlight=False, soft_wrap=True, markup=False)
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in MARKS}

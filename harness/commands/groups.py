@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from harness.commands.options import split
 from harness.errors import UserError, did_you_mean
 
 
@@ -18,21 +19,6 @@ class Commands(click.Group):
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             raise UserError(f'no command is called "{args[0]}"', did_you_mean(args[0], self.commands))
         return super().resolve_command(ctx, args)
-
-
-def split(_: Any, __: Any, text: str | None) -> tuple[str, ...]:
-    """Click callback: words by comma."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def shard(_: Any, __: Any, text: str | None) -> tuple[int, int] | None:
-    """Click callback: I/N."""
-    if text is None:
-        return None
-    number, _, of = text.partition("/")
-    if not (number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
-        raise UserError(f'--shard "{text}": expected I/N with I from 1 to N', "for example --shard 2/3")
-    return int(number), int(of)
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------
