@@ -15,6 +15,7 @@ from harness import registry, video
 from harness.api import Clip, Features, Metric
 from harness.cli import app
 from harness.commands.doctor_metrics import damage, footage, of_the_world, rendered
+from harness.commands.doctor_show import _broken, _by_remedy
 from harness.corruptions import CORRUPTIONS
 from harness.errors import UserError
 from tests.footage import drifting
@@ -236,3 +237,24 @@ def test_a_declaration_that_names_nothing_is_refused(doctor: Any) -> None:
     error = doctor("mistaken")[0].exception
     assert isinstance(error, UserError)
     assert error.problem == "probe/mistaken: moves: there is no corruption bluur"
+
+
+def test_one_line_for_all_that_one_command_fetches() -> None:
+    left_out = {
+        "weights/vbench: a.pt is missing; fetch with `mutoscope weights fetch vbench --for a`": ["vbench/a"],
+        "weights/vbench: b.pt, c.pt are missing; fetch with `mutoscope weights fetch vbench --for b`": ["vbench/b"],
+        "weights/trajan: t.npz is missing; fetch with `mutoscope weights fetch trajan`": ["trajan/x", "trajan/y"],
+        "it summarises other metrics": ["toy/sum"],
+    }
+    assert _by_remedy(left_out) == {
+        "weights are missing; mutoscope weights fetch vbench": ["vbench/a", "vbench/b"],
+        "weights are missing; mutoscope weights fetch trajan": ["trajan/x", "trajan/y"],
+        "it summarises other metrics": ["toy/sum"],
+    }
+
+
+def test_long_names_are_broken_where_words_end() -> None:
+    assert _broken("flow/magnitude") == "flow/magnitude"
+    assert _broken("flow/dynamic_degree") == "flow/dynamic_\ndegree"
+    assert _broken("shapes/instance_preservation") == "shapes/instance_\npreservation"
+    assert _broken("cdfvd-shapes-and-a-long-name") == "cdfvd-shapes-and-a-long-name"

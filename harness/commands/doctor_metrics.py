@@ -139,7 +139,8 @@ def available(only: Sequence[str]) -> tuple[list[MetricSpec], dict[str, list[str
         except UserError as error:
             if item["name"] in only:
                 raise
-            left_out.setdefault(f"{error.problem}; {error.remedy}", []).append(item["name"])
+            problem = error.problem.removeprefix(f"metrics.{item['name']}: ")
+            left_out.setdefault(f"{problem}; {error.remedy}", []).append(item["name"])
             continue
         if spec.level == "summary":
             left_out.setdefault("it summarises other metrics", []).append(spec.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,7 +52,7 @@ def show(
     for name in CORRUPTIONS:
         table.add_column(name.replace("_", "\n").replace("compression", "compres-\nsion"), justify="center")
     for metric, row in by_metric(findings).items():
-        table.add_row(metric, *(_cell(row[name]) for name in CORRUPTIONS))
+        table.add_row(_broken(metric), *(_cell(row[name]) for name in CORRUPTIONS))
     console.print(table)
     for finding in findings:
         if finding.verdict == "no":
@@ -67,11 +68,30 @@ def show(
     if abroad:
         text = f"of little meaning here: {', '.join(abroad)}: for clips of the embedded world, which these are not"
         console.print(text, highlight=False, soft_wrap=True)
-    for reason, names in left_out.items():
+    for reason, names in _by_remedy(left_out).items():
         console.print(f"left out: {', '.join(names)}: {reason}", highlight=False, soft_wrap=True, markup=False)
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in MARKS}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     console.print(f"{told}; {seconds:.0f} s", highlight=False)
+
+
+def _broken(name: str, width: int = 16) -> str:
+    """A name in lines, broken after `/` and `_`."""
+    lines = [""]
+    for part in re.findall(r"[^/_]+[/_]?", name):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
+def _by_remedy(left_out: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """One line for all metrics whose weights one command fetches; which files these are is in the JSON."""
+    found: dict[str, list[str]] = {}
+    for reason, names in left_out.items():
+        command = re.search(r"missing; fetch with `(mutoscope weights fetch [^` ]+)", reason)
+        found.setdefault(f"weights are missing; {command[1]}" if command else reason, []).extend(names)
+    return found
 
 
 def by_metric(findings: Sequence[Finding]) -> dict[str, dict[str, Finding]]:
