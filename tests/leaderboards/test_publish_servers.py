@@ -151,10 +151,10 @@ def test_a_server_that_dies_in_the_middle(tmp_path: Path, monkeypatch: pytest.Mo
     with Server(database, tmp_path) as server:
         original = artifacts.put_seed
 
-        def dies(client: Any, run_id: str, run: Any) -> None:
+        def dies(client: Any, run_id: str, run: Any) -> dict[str, str]:
             if run.path.name == "seed1":
                 server.kill()
-            original(client, run_id, run)
+            return original(client, run_id, run)
 
         monkeypatch.setattr(artifacts, "put_seed", dies)
         with pytest.raises(UserError) as told:
