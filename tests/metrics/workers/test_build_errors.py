@@ -14,7 +14,7 @@ __all__ = ["home"]  # the fixture
 
 NETWORK = """Using Python 3.11.7 environment at: env
 error: Request failed after 3 retries in 3.9s
-  cause: Failed to fetch: http://127.0.0.1:9/simple/nvidia-cublas/
+  cause: Failed to fetch: http://127.0.0.1:9/index/nvidia-cublas/
   cause: client error (Connect)
   cause: Connection refused (os error 111)
 """
@@ -36,7 +36,7 @@ SMOKE = "error: a module's own words\nTraceback (most recent call last):\n  File
     [
         (
             NETWORK,
-            "error: Request failed after 3 retries in 3.9s: Failed to fetch: http://127.0.0.1:9/simple/nvidia-cublas/: "
+            "error: Request failed after 3 retries in 3.9s: Failed to fetch: http://127.0.0.1:9/index/nvidia-cublas/: "
             "client error (Connect): Connection refused (os error 111)",
         ),
         (
