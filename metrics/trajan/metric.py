@@ -21,13 +21,8 @@ from metrics.trajan.sizes import OFFICIAL, SMALL, Sizes
 from metrics.trajan.table import require, require_shapes
 
 OFFICIAL_TRACKER = "bootstapir"
-SHAPES_SIDE = (
-    64  # pixels of the world's clips: enlarged to 256, LK finds no texture to hold on to (15 % visible, not 91 %)
-)
-SHAPES_TRACKER = {
-    "name": "lk",
-    "patch": 0,
-}  # what is lost stays lost: shuffled clips score lower, see weights/README.md
+SHAPES_SIDE = 64  # pixels of the world's clips: enlarged to 256, LK finds no texture (15 % visible, not 91 %)
+SHAPES_TRACKER = {"name": "lk", "patch": 0}  # what is lost stays lost, so that shuffling tells: weights/README.md
 OFFICIAL_POINTS = 2048
 Direction = Literal["higher", "lower", "none"]
 HIGHER: dict[Direction, bool | None] = {"higher": True, "lower": False, "none": None}

@@ -106,3 +106,15 @@ def test_the_shared_backbone_is_as_before_after_a_method_that_spoils_it(tmp_path
     assert examine_method(kind, backbone=TOY)["inputs untouched"].verdict == "failed"
     assert all(torch.equal(one, other) for one, other in zip(before, net.parameters(), strict=True))
     assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(b"a", "failed"), (b"b", "passed")])
+def test_a_loss_that_changes_by_itself_hides_no_field(
+    last: bytes, verdict: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the same, another one for other words: of the words only if the first words give the first loss again."""
+    losses = iter([b"a", b"a", b"b", last])
+    monkeypatch.setattr("harness.conformance.declaring.fingerprint", lambda *_: next(losses, b"a"))
+    (found,) = [check for check in about_method(Plain, "needs", root).checks if check.name == "needs"]
+    assert found.verdict == verdict
+    assert ("depends on batch." in found.message) == (verdict == "failed")
